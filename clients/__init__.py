@@ -1,0 +1,1 @@
+"""What runs on a node: data, models, the momentum client and the Byzantine clients."""

@@ -1,0 +1,18 @@
+"""The ClientApp of the experiments: what every node of a federation runs."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients.byzantine import client_for
+from flwr_resam import answer_partition
+
+app = ClientApp()
+answer_partition(app)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train as the client that this node is, honest or not."""
+    return client_for(context).handle(message)

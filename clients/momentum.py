@@ -1,0 +1,43 @@
+"""The honest client: trains, takes momentum, and sends it."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message, MetricRecord, RecordDict
+
+from clients.settings import ClientSettings
+from clients.training import Training, train
+from flwr_resam import WorkerMomentum
+from flwr_resam.momentum import MOMENTUM_KEY, server_round_of
+
+
+class MomentumClient:
+    """One node's client for one message.
+
+    Subclasses change what `compute` gives or what `send` makes of it.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.settings = ClientSettings.read(context.run_config)
+        self.partition = int(context.node_config.get("partition-id", 0))
+
+    def handle(self, message: Message) -> Message:
+        """Answer a TRAIN instruction."""
+        number = server_round_of(message)
+        training = self.compute(message, number)
+        momentum = WorkerMomentum(self.settings.beta, self.context.state)
+        record = momentum.step(training.update, server_round=number)
+        metrics = MetricRecord({"train-loss": training.loss, "num-examples": training.examples})
+        content = RecordDict({MOMENTUM_KEY: record, "metrics": metrics})
+        return Message(self.send(content), reply_to=message)
+
+    def compute(self, message: Message, server_round: int) -> Training:
+        """Train on the model that was sent."""
+        (arrays,) = message.content.array_records.values()
+        return train(
+            arrays, self.settings, server_round=server_round, partition=self.partition
+        )
+
+    def send(self, content: RecordDict) -> RecordDict:
+        """Return what goes out."""
+        return content

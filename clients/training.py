@@ -1,0 +1,108 @@
+"""What an honest node computes: its gradient, or the average gradient of K local steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord
+from numpy.typing import NDArray
+from torch import nn
+
+from clients import data, models
+from clients.seeds import generator
+from clients.settings import ClientSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one round of training gave.
+
+    Attributes
+    ----------
+    update : dict of arrays
+        The gradient by parameter name, averaged over the local steps.
+    loss : float
+        The mean loss over the local steps' batches.
+    examples : int
+        How many examples were seen.
+    """
+
+    update: dict[str, NDArray[np.float32]]
+    loss: float
+    examples: int
+
+
+def train(
+    arrays: ArrayRecord,
+    settings: ClientSettings,
+    *,
+    server_round: int,
+    partition: int,
+    flip_labels: bool = False,
+) -> Training:
+    """Compute the update that momentum is taken of.
+
+    With one local step that is the gradient of the mean loss of one batch, plus ``l2 theta``,
+    clipped to ``clip-norm``: the paper's worker. With K > 1 it is
+    ``(theta_sent - theta_local) / (K local_learning_rate)``, the average gradient on the way,
+    so that the server's learning rate means the same.
+
+    Batches are drawn with replacement from the whole training set, as the paper's
+    homogeneous workers do.
+    """
+    torch.set_num_threads(1)  # the same sums in the same order on every engine
+    dataset = data.load(settings.dataset)
+    model = models.build(settings.dataset, settings.seed)
+    model.load_state_dict(arrays.to_torch_state_dict())
+    model.train()
+    draw = generator(settings.seed, "batch", server_round=server_round, partition=partition)
+    total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    losses = []
+    for step in range(settings.local_steps):
+        chosen = draw.integers(len(dataset.train_y), size=settings.batch_size)
+        labels = dataset.train_y[chosen]
+        if flip_labels:
+            labels = dataset.classes - 1 - labels
+        loss = nn.functional.cross_entropy(
+            model(torch.from_numpy(dataset.train_x[chosen])), torch.from_numpy(labels)
+        )
+        model.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+        _regularise_and_clip(model, settings)
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                assert value.grad is not None
+                total[name] += value.grad
+                if step + 1 < settings.local_steps:
+                    value.sub_(settings.local_learning_rate * value.grad)
+    update = {name: (value / settings.local_steps).numpy() for name, value in total.items()}
+    return Training(update, float(np.mean(losses)), settings.local_steps * settings.batch_size)
+
+
+def _regularise_and_clip(model: nn.Module, settings: ClientSettings) -> None:
+    if settings.l2:
+        with torch.no_grad():
+            for value in model.parameters():
+                assert value.grad is not None
+                value.grad += settings.l2 * value
+    if settings.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+
+
+def accuracy(arrays: ArrayRecord, dataset_name: str, seed: int) -> tuple[float, float]:
+    """Return the accuracy and the mean loss of a model on the test set."""
+    dataset = data.load(dataset_name)
+    model = models.build(dataset_name, seed)
+    model.load_state_dict(arrays.to_torch_state_dict())
+    model.eval()
+    correct, loss = 0, 0.0
+    with torch.no_grad():
+        for start in range(0, len(dataset.test_y), 2000):
+            labels = torch.from_numpy(dataset.test_y[start : start + 2000])
+            scores = model(torch.from_numpy(dataset.test_x[start : start + 2000]))
+            correct += int((scores.argmax(dim=1) == labels).sum())
+            loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
+    return correct / len(dataset.test_y), loss / len(dataset.test_y)

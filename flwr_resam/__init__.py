@@ -1,0 +1,20 @@
+"""Byzantine-resilient federated learning for Flower: resilient averaging of momentums (RESAM)."""
+
+from .grids import AdversarialGrid, InProcessGrid, PartitionedGrid, answer_partition
+from .momentum import WorkerMomentum, momentum_mod
+from .parse import parse_attack, parse_rule
+from .strategy import QuorumLostError, Resam
+
+__all__ = [
+    "AdversarialGrid",
+    "InProcessGrid",
+    "PartitionedGrid",
+    "QuorumLostError",
+    "Resam",
+    "WorkerMomentum",
+    "answer_partition",
+    "momentum_mod",
+    "parse_attack",
+    "parse_rule",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,41 @@
+"""The plain mean: the baseline that one faulty row defeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Geometry
+from ..rule import WeightRule
+
+
+@dataclass(frozen=True)
+class Mean(WeightRule):
+    """The mean of all rows, ``F = (1/n) sum_i x_i``.
+
+    Complexity O(n d). Needs n >= 1. No lambda exists for f > 0: one row moves it anywhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Mean()(np.array([[1.0, 2.0], [3.0, 6.0]]), f=0)
+    array([2., 4.])
+    """
+
+    name: ClassVar[str] = "mean"
+    need: ClassVar[str] = "n >= 1"
+
+    def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
+        """Whatever f is: the baseline runs, and falls."""
+        return n >= 1
+
+    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:  # noqa: ARG002
+        """1/n each."""
+        return np.full(geometry.n, 1.0 / geometry.n)
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+        """Lambda: 0 without faults, else none exists."""
+        return 0.0 if f == 0 else float("inf")

@@ -1,0 +1,40 @@
+"""Fall of Empires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rule import Round
+from .attack import Attack
+
+
+@dataclass(frozen=True)
+class FOE(Attack):
+    """Every Byzantine worker sends ``-epsilon mu``, mu the mean of the honest rows.
+
+    A small epsilon hides from rules that look at distances and still turns the inner product
+    with the true gradient; an epsilon above (n - f) / f turns the plain mean round.
+
+    Xie et al., "Fall of Empires: Breaking Byzantine-tolerant SGD by Inner Product
+    Manipulation", 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> FOE(epsilon=0.5)(np.array([[1.0], [3.0]]), 2)
+    array([[-1.],
+           [-1.]])
+    """
+
+    epsilon: float = 0.1
+    name: ClassVar[str] = "foe"
+
+    def rows(
+        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+    ) -> NDArray[np.float64]:
+        """Count copies of ``-epsilon mu``."""
+        return np.tile(-self.epsilon * honest.mean(axis=0), (count, 1))

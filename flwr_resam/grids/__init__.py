@@ -1,0 +1,7 @@
+"""Grids: what stands between a strategy and its nodes."""
+
+from .adversarial import AdversarialGrid
+from .in_process import InProcessGrid
+from .partitioned import PartitionedGrid, answer_partition
+
+__all__ = ["AdversarialGrid", "InProcessGrid", "PartitionedGrid", "answer_partition"]

@@ -1,0 +1,98 @@
+"""Nodes in the order of their data partitions, whatever ids an engine gave them.
+
+Flower's simulation engine draws node ids at random in every run. Rows, samples and Byzantine
+nodes that go by partition are the same in every run and on every engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from .wrapper import GridWrapper
+
+_ACTION = "partition"
+_KEY = "partition-id"
+
+
+def answer_partition(app: ClientApp) -> None:
+    """Let the nodes of ``app`` answer which data partition they hold (``partition-id``)."""
+
+    @app.query(_ACTION)
+    def _answer(message: Message, context: Context) -> Message:
+        partition = context.node_config.get(_KEY, -1)
+        content = RecordDict({"node": MetricRecord({_KEY: int(partition)})})
+        return Message(content, reply_to=message)
+
+
+class PartitionedGrid(GridWrapper):
+    """A grid that asks its nodes once for their partitions and lists them in that order.
+
+    Parameters
+    ----------
+    grid : Grid
+        Any Flower grid whose ClientApp answers (see `answer_partition`).
+    num_nodes : int
+        How many nodes to wait for.
+    timeout : float
+        Seconds to wait for the nodes to connect, and again for their answers.
+
+    Raises
+    ------
+    TimeoutError
+        If fewer nodes connect in time.
+    ValueError
+        If two nodes hold the same partition, or one holds none.
+    """
+
+    def __init__(self, grid: Grid, num_nodes: int, timeout: float = 60.0) -> None:
+        super().__init__(grid)
+        nodes = _connected(grid, num_nodes, timeout)
+        questions = [
+            Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.{_ACTION}")
+            for node in nodes
+        ]
+        partitions: dict[int, int] = {}
+        for reply in grid.send_and_receive(questions, timeout=timeout):
+            if reply.has_error():
+                raise ValueError(
+                    f"Node {reply.metadata.src_node_id} can't say which partition it holds: "
+                    f"{reply.error.reason}. Call answer_partition(app) on its ClientApp."
+                )
+            partition = reply.content.metric_records["node"][_KEY]
+            partitions[reply.metadata.src_node_id] = int(partition)  # type: ignore[arg-type]
+        held = sorted(partitions.values())
+        if len(set(held)) < len(nodes) or held[0] < 0:
+            raise ValueError(
+                f"Each of the {len(nodes)} nodes must hold its own partition. Found partition "
+                f"ids {held}. Give every SuperNode another `partition-id` in --node-config."
+            )
+        self._order = sorted(partitions, key=partitions.__getitem__)
+
+    @property
+    def by_partition(self) -> list[int]:
+        """Node ids, in the order of their partitions."""
+        return list(self._order)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """List the connected nodes in the order of their partitions; late comers last."""
+        rank = {node: index for index, node in enumerate(self._order)}
+        nodes = list(self._grid.get_node_ids())
+        return sorted(nodes, key=lambda node: (rank.get(node, len(rank)), node))
+
+
+def _connected(grid: Grid, num_nodes: int, timeout: float) -> list[int]:
+    deadline = time.monotonic() + timeout
+    while len(nodes := list(grid.get_node_ids())) < num_nodes:
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"`num-nodes` is {num_nodes}, but only {len(nodes)} node(s) connected within "
+                f"{timeout:g} s. Start more nodes; in simulation pass "
+                f'--federation-config "num-supernodes={num_nodes} client-resources-num-cpus=1".'
+            )
+        time.sleep(0.2)
+    return nodes

@@ -1,0 +1,219 @@
+"""ArrayRecord <-> flat row, from the server's own record: names, shapes, dtypes, offsets.
+
+The server's record is the only authority: what a reply claims about itself is compared with
+this, never believed.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
+
+from .errors import requirement
+
+_HEADER_LIMIT = 4096
+
+@dataclass(frozen=True)
+class Entry:
+    """One named array of the model.
+
+    Attributes
+    ----------
+    name, shape, dtype
+        As in the server's record.
+    offset : int or None
+        Where its coordinates start in the flat row; None for integers and booleans, which are
+        counters and masks rather than parameters, and keep the server's value.
+    headers : tuple of bytes
+        How an npy file of this shape and dtype begins, in C and in Fortran order.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int | None
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @cached_property
+    def headers(self) -> tuple[bytes, bytes]:
+        """The bytes before the payload, in C and in Fortran order."""
+        return _npy_header(self, False), _npy_header(self, True)
+
+    def view(self, data: bytes) -> NDArray[Any]:
+        """The elements in ``data`` as a 1-d array in C order: a view, a copy only if Fortran.
+
+        Raises
+        ------
+        ValueError
+            If ``data`` is not an npy file of exactly this shape and dtype.
+        """
+        start, fortran = self._payload(data)
+        payload = len(data) - start
+        if payload != self.size * self.dtype.itemsize:
+            expected = self.size * self.dtype.itemsize
+            raise ValueError(f"`{self.name}` holds {payload} bytes, not {expected}")
+        if payload == 0:
+            return np.empty(0, self.dtype)
+        flat = np.frombuffer(data, self.dtype, offset=start)
+        return flat.reshape(self.shape[::-1]).T.reshape(-1) if fortran else flat
+
+    def _payload(self, data: bytes) -> tuple[int, bool]:
+        """Where the payload starts and whether it is in Fortran order, from a checked header."""
+        for header, fortran in zip(self.headers, (False, True), strict=True):
+            if data.startswith(header):
+                return len(header), fortran
+        # Another NumPy may pad its headers differently: read what is there, bounded.
+        head = io.BytesIO(data[:_HEADER_LIMIT])
+        version = np.lib.format.read_magic(head)
+        reader = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if reader is None:
+            raise ValueError(f"`{self.name}` has npy version {version}")
+        shape, fortran, dtype = reader(head, max_header_size=_HEADER_LIMIT)
+        if shape != self.shape or dtype != self.dtype:
+            raise ValueError(
+                f"`{self.name}` is {dtype} {shape} instead of {self.dtype} {self.shape}"
+            )
+        return head.tell(), bool(fortran)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The entries of a model, in the order of the server's record.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> record = ArrayRecord({"w": Array(np.zeros((2, 3), np.float32)), "n": Array(np.array(7))})
+    >>> Layout.of(record).size
+    6
+    """
+
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, record: ArrayRecord) -> Layout:
+        """Read the layout of the server's own record.
+
+        Raises
+        ------
+        ValueError
+            If an array is not real floating-point, integer or boolean, or none is
+            floating-point.
+        """
+        entries: list[Entry] = []
+        offset = 0
+        for name, array in record.items():
+            value = array.numpy()
+            floating = np.issubdtype(value.dtype, np.floating)
+            if not floating and value.dtype.kind not in "iub":
+                raise requirement(
+                    "initial_arrays", "hold real or integer arrays",
+                    f"`{name}` of dtype {value.dtype}", "Convert it to float32",
+                )
+            entry = Entry(name, value.shape, value.dtype, offset if floating else None)
+            entries.append(entry)
+            offset += entry.size if floating else 0
+        if offset == 0:
+            raise requirement(
+                "initial_arrays", "hold floating-point parameters", f"{len(entries)} array(s), "
+                "none floating-point with elements", "Give the model's parameters to `start`",
+            )
+        return cls(tuple(entries))
+
+    @cached_property
+    def parameters(self) -> tuple[Entry, ...]:
+        """The floating-point entries: the ones with coordinates in the flat row."""
+        return tuple(entry for entry in self.entries if entry.offset is not None)
+
+    @cached_property
+    def size(self) -> int:
+        """d, the number of coordinates of the flat row."""
+        return sum(entry.size for entry in self.parameters)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """A dtype that holds every parameter's: the one of the flat row."""
+        return np.result_type(*(entry.dtype for entry in self.parameters))
+
+    def views(self, record: ArrayRecord) -> list[NDArray[Any]]:
+        """The parameters of ``record`` as 1-d arrays, in order; zero-copy where possible."""
+        return [entry.view(record[entry.name].data) for entry in self.parameters]
+
+    def record(self, vector: NDArray[Any], integers: ArrayRecord) -> ArrayRecord:
+        """Cut a flat (d,) vector into a record; integer entries are taken from ``integers``."""
+        arrays: dict[str, Array] = {}
+        for entry in self.entries:
+            if entry.offset is None:
+                arrays[entry.name] = integers[entry.name]
+                continue
+            part = vector[entry.offset : entry.offset + entry.size]
+            arrays[entry.name] = Array(_fitting(part, entry.dtype).reshape(entry.shape))
+        return ArrayRecord(arrays)
+
+
+class Segments:
+    """A flat row that lies in several arrays, such as the parts of one message.
+
+    Parameters
+    ----------
+    parts : sequence of 1-d arrays
+        In the order of the layout.
+    minus_from : sequence of 1-d arrays, optional
+        Where given, the row is ``minus_from - parts``, computed as it is read: the update of a
+        worker that sent weights.
+    """
+
+    def __init__(
+        self, parts: Sequence[NDArray[Any]], minus_from: Sequence[NDArray[Any]] | None = None
+    ) -> None:
+        self._parts = parts
+        self._base = minus_from
+        self._starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+        self.size = int(self._starts[-1])
+        self.dtype = np.result_type(*(part.dtype for part in parts))
+
+    def read(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Write the coordinates ``start:stop`` into ``out``."""
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first = self._starts[index]
+            end = min(stop, self._starts[index + 1])
+            target = out[len(out) - (stop - start) : len(out) - (stop - end)]
+            target[...] = self._parts[index][start - first : end - first]
+            if self._base is not None:
+                np.subtract(self._base[index][start - first : end - first], target, out=target)
+            start, index = end, index + 1
+
+
+def _npy_header(entry: Entry, fortran: bool) -> bytes:
+    buffer = io.BytesIO()
+    header = {
+        "descr": np.lib.format.dtype_to_descr(entry.dtype),
+        "fortran_order": fortran,
+        "shape": entry.shape,
+    }
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue()
+
+
+def _fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round to ``dtype`` without overflowing to infinity."""
+    if values.dtype == dtype:
+        return values
+    limit = np.finfo(dtype).max
+    return np.asarray(np.clip(values, -limit, limit).astype(dtype))

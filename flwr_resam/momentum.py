@@ -1,0 +1,215 @@
+"""The worker's half: momentum over what the worker would have sent, kept in Context.state.
+
+    m <- beta * m + (1 - beta) * u,   m = 0 at the start
+
+u is the worker's gradient (the paper's form) or, for local training, theta_sent - theta_local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.clientapp.typing import ClientAppCallable, Mod
+from numpy.typing import NDArray
+
+from .errors import requirement
+
+MOMENTUM_KEY = "momentum"
+"""The ArrayRecord of a reply that holds a momentum; any other name says: these are weights."""
+
+_STATE_KEY = "resam-momentum"
+_STEPS_KEY = "resam-momentum-steps"
+
+
+class WorkerMomentum:
+    """Momentum of one worker, with its memory in a `RecordDict` such as ``Context.state``.
+
+    A worker that has taken k steps of its own by round t, because it was restarted, joined
+    late or was not sampled, sends ``m * (1 - beta**t) / (1 - beta**k)``. That is the paper's
+    vector exactly when k = t, and else a momentum of the same size as everybody's.
+
+    Parameters
+    ----------
+    beta : float
+        Momentum coefficient, 0 <= beta < 1. 0 sends the update itself.
+    state : RecordDict
+        Where momentum, steps and round are kept between calls.
+
+    Raises
+    ------
+    ValueError
+        If beta is not in [0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> worker = WorkerMomentum(0.9, RecordDict())
+    >>> worker.step({"w": np.array([1.0, 2.0])}, server_round=1)["w"].numpy().round(6)
+    array([0.1, 0.2])
+    """
+
+    def __init__(self, beta: float, state: RecordDict) -> None:
+        self._beta = checked_beta(beta)
+        self._state = state
+
+    def step(self, update: Mapping[str, NDArray[Any]], *, server_round: int) -> ArrayRecord:
+        """Take one step and return the record to send under the key `momentum`.
+
+        Parameters
+        ----------
+        update : mapping of arrays
+            u by parameter name. Integer and boolean arrays go through as they are.
+        server_round : int
+            The server's round t, from 1.
+
+        Returns
+        -------
+        ArrayRecord
+            m by parameter name, in the dtypes of ``update``.
+        """
+        memory, steps = self._recall(update, server_round)
+        momentum: dict[str, NDArray[Any]] = {}
+        for name, value in update.items():
+            if not np.issubdtype(value.dtype, np.floating):
+                momentum[name] = value
+                continue
+            wide = np.result_type(value.dtype, np.float32)
+            fresh = np.asarray((1.0 - self._beta) * value.astype(wide), dtype=wide)
+            if memory is not None and self._beta > 0.0:
+                fresh += np.asarray(self._beta * memory[name].numpy(), dtype=wide)
+            momentum[name] = fresh
+        steps += 1
+        kept = ArrayRecord({name: Array(value) for name, value in momentum.items()})
+        if self._beta > 0.0:
+            self._state[_STATE_KEY] = kept
+        self._state[_STEPS_KEY] = ConfigRecord({"steps": steps, "round": server_round})
+        scale = self._catch_up(steps, server_round)
+        if scale == 1.0 and all(momentum[name].dtype == update[name].dtype for name in update):
+            return kept  # one copy serves as memory and as message
+        return ArrayRecord(
+            {
+                name: Array(
+                    np.asarray(value * scale, dtype=update[name].dtype)
+                    if np.issubdtype(value.dtype, np.floating)
+                    else value
+                )
+                for name, value in momentum.items()
+            }
+        )
+
+    def _recall(
+        self, update: Mapping[str, NDArray[Any]], server_round: int
+    ) -> tuple[ArrayRecord | None, int]:
+        """Momentum and own steps so far; nothing where the memory is of another training."""
+        memory = self._state.get(_STATE_KEY)
+        past = self._state.get(_STEPS_KEY)
+        if not isinstance(memory, ArrayRecord) or not isinstance(past, ConfigRecord):
+            return None, 0
+        same_model = set(memory) == set(update) and all(
+            tuple(memory[name].shape) == update[name].shape for name in update
+        )
+        if not same_model or cast(int, past["round"]) >= server_round:
+            return None, 0
+        return memory, cast(int, past["steps"])
+
+    def _catch_up(self, steps: int, server_round: int) -> float:
+        if self._beta == 0.0 or steps >= server_round:
+            return 1.0
+        return float((1.0 - self._beta**server_round) / (1.0 - self._beta**steps))
+
+
+def momentum_mod(beta: float = 0.9) -> Mod:
+    """Return a Flower mod that makes any ClientApp send momentum: ``ClientApp(mods=[...])``.
+
+    It wraps the TRAIN handler: with theta_sent from the instruction and theta_local from the
+    handler's reply it forms u = theta_sent - theta_local, updates the momentum in
+    ``Context.state``, and sends that in place of the weights, under the key `momentum`.
+    Messages of other types and error replies pass untouched. Put it first in the list, so that
+    it is the last to see the reply.
+
+    Parameters
+    ----------
+    beta : float
+        Momentum coefficient, 0 <= beta < 1; the paper's experiments use 0.9 to 0.99.
+
+    Raises
+    ------
+    ValueError
+        If beta is not in [0, 1); and within a round, where the handler's reply does not hold
+        the arrays that it was sent.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[momentum_mod(beta=0.9)])
+    """
+    checked_beta(beta)
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if message.metadata.message_type.split(".")[0] != MessageType.TRAIN:
+            return call_next(message, context)
+        # The handler may empty the record it is given, so its arrays are noted down before.
+        sent = dict(_only_record(message, "instruction")[1])
+        reply = call_next(message, context)
+        if reply.has_error():
+            return reply
+        key, local = _only_record(reply, "reply")
+        if key == MOMENTUM_KEY:
+            raise requirement(
+                "mods", "leave momentum to one place", "a reply that holds momentum already",
+                "Remove momentum_mod, or send the weights from the handler",
+            )
+        if set(local) != set(sent):
+            raise requirement(
+                "reply", "hold the arrays that were sent", f"{sorted(set(local) ^ set(sent))[:3]} "
+                "on one side only", "Return the whole state of the model that came in",
+            )
+        update = {name: _difference(sent[name], local[name]) for name in sent}
+        momentum = WorkerMomentum(beta, context.state)
+        record = momentum.step(update, server_round=server_round_of(message))
+        del reply.content[key]
+        reply.content[MOMENTUM_KEY] = record
+        return reply
+
+    return mod
+
+
+def server_round_of(message: Message) -> int:
+    """The round that the strategy wrote into the instruction, under ``server-round``."""
+    for config in message.content.config_records.values():
+        number = config.get("server-round")
+        if isinstance(number, int) and number >= 1:
+            return number
+    raise requirement(
+        "server-round", "be in the instruction's ConfigRecord", "none",
+        "Use a strategy that sends it, as FedAvg and all built on it do",
+    )
+
+
+def checked_beta(beta: float) -> float:
+    """Return beta, or raise what is wrong with it."""
+    if not 0.0 <= beta < 1.0:
+        raise requirement("beta", "satisfy 0 <= beta < 1", f"beta = {beta}", "Use 0.9, say")
+    return float(beta)
+
+
+def _only_record(message: Message, which: str) -> tuple[str, ArrayRecord]:
+    records = message.content.array_records
+    if len(records) != 1:
+        raise requirement(
+            which, "hold one ArrayRecord", f"{len(records)}", "Put the whole model into one"
+        )
+    return next(iter(records.items()))
+
+
+def _difference(sent: Array, local: Array) -> NDArray[Any]:
+    before, after = sent.numpy(), local.numpy()
+    if before.shape != after.shape:
+        raise requirement(
+            "reply", "keep the shapes that were sent", f"{after.shape} for {before.shape}",
+            "Return the model that came in, trained",
+        )
+    return before - after if np.issubdtype(before.dtype, np.floating) else after

@@ -1,0 +1,293 @@
+"""What a rule is: aggregators (n, d) -> (d,), pre-aggregators (n, d) -> (n', d), and chains.
+
+A rule file holds mathematics only and is one of two kinds. A *weight rule* sees the rows through
+their n x n geometry and returns n weights; a *coordinate rule* maps each column to a number.
+f belongs to the threat model, not to the rule, so it is an argument of the call. What a rule
+remembers from round to round is a value that goes in and comes out of `step`.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+from .errors import requirement
+from .geometry import Geometry
+from .updates import Array, Updates
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a rule may know of the round besides the rows.
+
+    Attributes
+    ----------
+    number : int
+        The server round, from 1.
+    nodes : tuple of int
+        The node behind each row; empty where unknown. Rules that remember single workers
+        keep their memory under these.
+    generator : numpy Generator
+        Every random choice of the round is drawn from it.
+    """
+
+    number: int = 1
+    nodes: tuple[int, ...] = ()
+    generator: np.random.Generator | None = None
+
+    def random(self) -> np.random.Generator:
+        """The round's generator; without one, a fixed one for each round number."""
+        return self.generator or np.random.default_rng(self.number)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What came of one round.
+
+    Attributes
+    ----------
+    vector : (d,) array
+        The aggregate, in the library, dtype and device of the rows.
+    weights : (n,) float64 or None
+        The weight of each row in the vector; None where it differs from coordinate to
+        coordinate.
+    state : object
+        What the next round's `step` takes; None for rules without memory.
+    """
+
+    vector: Array
+    weights: NDArray[np.float64] | None = None
+    state: Any = None
+
+
+class Rule(ABC):
+    """What aggregators and pre-aggregators share: a name, parameters, and a need on n and f."""
+
+    name: ClassVar[str]
+
+    def admits(self, n: int, f: int) -> bool:
+        """Whether the rule is defined for n rows of which f are faulty; n > 2f by default."""
+        return n > 2 * f
+
+    need: ClassVar[str] = "n > 2f"
+
+    def check(self, n: int, f: int) -> None:
+        """Raise a ValueError that says what is needed unless the rule admits n and f."""
+        f = checked_f(f)
+        if not self.admits(n, f):
+            raise requirement(
+                "f", f"satisfy {self.need} for `{self}`", f"n = {n}, f = {f}",
+                "Lower `num_malicious_nodes` or ask more nodes",
+            )
+
+    def __str__(self) -> str:
+        """The rule as `parse_rule` reads it."""
+        arguments = ", ".join(
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)  # type: ignore[arg-type]
+            if getattr(self, field.name) != field.default
+        )
+        return f"{self.name}({arguments})" if arguments else self.name
+
+
+class Aggregator(Rule):
+    """A rule (n, d) -> (d,)."""
+
+    def __call__(self, updates: Array | Updates, *, f: int) -> Array:
+        """Aggregate n rows once, without memory.
+
+        Parameters
+        ----------
+        updates : (n, d) array or Updates
+            Finite real numbers; float32 and float64 keep their dtype, the rest is taken as
+            float32 (float16) or float64 (integers). Not modified.
+        f : int
+            How many of the rows may be arbitrary.
+
+        Returns
+        -------
+        (d,) array
+            In the library and on the device of ``updates``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If n and f do not meet the rule's need, or the input is malformed or not finite.
+        """
+        return self.step(updates, f=f, state=self.start()).vector
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+        """Lambda for n rows, f faults and d coordinates: how resilient the averaging is.
+
+        With it, ``||F(x) - mean(x_S)|| <= lambda max_{i, j in S} ||x_i - x_j||`` for every S of
+        n - f rows. None where none is proven, infinity where none exists.
+        """
+        return None
+
+    def start(self) -> Any:
+        """The state before the first round."""
+        return None
+
+    def step(
+        self,
+        updates: Array | Updates,
+        *,
+        f: int,
+        state: Any = None,
+        round: Round | None = None,
+    ) -> Aggregate:
+        """Aggregate one round's rows; ``state`` is what the last round's step returned."""
+        rows = updates if isinstance(updates, Updates) else Updates(updates)
+        self.check(rows.n, f)
+        return self._step(rows, operator.index(f), state, round or Round())
+
+    @abstractmethod
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate: ...
+
+    def __or__(self, other: object) -> Any:
+        if isinstance(other, Rule):
+            raise TypeError(
+                f"`{self} | {other}`: an aggregator ends a chain, since it leaves one vector. "
+                f"Put pre-aggregators to its left, as in `nnm | {self.name}`."
+            )
+        return NotImplemented
+
+
+class WeightRule(Aggregator):
+    """An aggregator that gives each row a weight, deciding on the rows' geometry."""
+
+    @abstractmethod
+    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
+        """The (n,) weights."""
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+        weights = self.weights(updates.geometry(), f)
+        return Aggregate(updates.combine(weights), weights)
+
+
+class CoordinateRule(Aggregator):
+    """An aggregator that treats each coordinate by itself."""
+
+    @abstractmethod
+    def columns(self, block: Array, f: int) -> Array:
+        """Map an (n, width) float64 block to its (width,) result."""
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
+
+
+class PreAggregator(Rule):
+    """A rule (n, d) -> (n', d), given by an (n', n) mixing matrix.
+
+    ``pre | pre`` and ``pre | aggregator`` compose, left to right.
+    """
+
+    @abstractmethod
+    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:
+        """The (n', n) weights; a row's weight that is missing to one lies on the origin."""
+
+    def rows_out(self, n: int, f: int) -> int:  # noqa: ARG002
+        """How many rows leave for n that enter."""
+        return n
+
+    def __call__(self, updates: Array, *, f: int, round: Round | None = None) -> Array:
+        """Return the (n', d) mixed rows as an array, to look at; chains never build it."""
+        rows = Updates(updates)
+        self.check(rows.n, f)
+        mixing = self.mixing(rows.geometry(), operator.index(f), round or Round())
+        return array_namespace(updates).stack([rows.combine(weights) for weights in mixing])
+
+    def __or__(self, other: object) -> Chain:
+        if isinstance(other, Chain):
+            return Chain((self, *other.before), other.last)
+        if isinstance(other, PreAggregator | Aggregator):
+            return Chain((self,), other)
+        return NotImplemented
+
+
+@dataclass(frozen=True)
+class Chain(Aggregator):
+    """Pre-aggregators and, at the right end, an aggregator.
+
+    While the right end is a pre-aggregator still, the chain is unfinished: it composes
+    further but does not aggregate.
+    """
+
+    before: tuple[PreAggregator, ...]
+    last: Aggregator | PreAggregator
+    name: ClassVar[str] = "chain"
+
+    def __or__(self, other: object) -> Chain:
+        """Add a stage at the right."""
+        if isinstance(self.last, PreAggregator):
+            rest = self.last.__or__(other)
+            return Chain((*self.before, *rest.before), rest.last)
+        return super().__or__(other)  # type: ignore[no-any-return]
+
+    def check(self, n: int, f: int) -> None:
+        """Check each stage's need against the number of rows that reaches it."""
+        for stage in self.before:
+            stage.check(n, f)
+            n = stage.rows_out(n, f)
+        self.last.check(n, f)
+
+    def admits(self, n: int, f: int) -> bool:
+        """Whether every stage admits the rows that reach it."""
+        for stage in self.before:
+            if not stage.admits(n, f):
+                return False
+            n = stage.rows_out(n, f)
+        return self.last.admits(n, f)
+
+    def start(self) -> Any:
+        """The state of the aggregator at the right end."""
+        return self._aggregator().start()
+
+    def _aggregator(self) -> Aggregator:
+        if isinstance(self.last, PreAggregator):
+            raise requirement(
+                "aggregator", "end with a rule that leaves one vector", f"`{self}`",
+                f"Add one at the right, as in `{self} | mda`",
+            )
+        return self.last
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:
+        rule = self._aggregator()
+        mixed = updates
+        together = None
+        for stage in self.before:
+            mixing = stage.mixing(mixed.geometry(), f, round)
+            mixed = mixed.mix(mixing)
+            together = mixing if together is None else mixing @ together
+        # Rows that are mixtures no longer belong to one node each.
+        own = mixed.n == updates.n
+        inner = Round(round.number, round.nodes if own else (), round.generator)
+        done = rule.step(mixed, f=f, state=state, round=inner)
+        weights = None if done.weights is None or together is None else done.weights @ together
+        return Aggregate(done.vector, weights, done.state)
+
+    def __str__(self) -> str:
+        """The stages, joined by a bar."""
+        return " | ".join(str(stage) for stage in (*self.before, self.last))
+
+
+def checked_f(f: object) -> int:
+    """Return f as an int, or raise what is wrong with it."""
+    try:
+        number = operator.index(f)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(f, bool):
+        raise requirement(
+            "f", "be a whole number", repr(f), "Give the number of faults to tolerate, such as 3",
+            error=TypeError,
+        )
+    if number < 0:
+        raise requirement("f", "be at least 0", f"f = {number}", "Give 0 for a run without faults")
+    return number

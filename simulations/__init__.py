@@ -1,0 +1,1 @@
+"""Experiments: the ServerApp, their settings, the runs and their figures."""

@@ -1,0 +1,160 @@
+"""`python -m simulations`: run an experiment, or compare rules under one attack."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from flwr.common.config import parse_config_args
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from flwr_resam import QuorumLostError
+from simulations.engine import RunFailed, run_on_flower
+from simulations.experiment import Experiment
+from simulations.figures import Curve, accuracy_over_rounds
+from simulations.in_process import run_in_process
+from simulations.results import Evaluation, read_evaluations, read_summary
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+console = Console()
+errors = Console(stderr=True)
+
+OutputDir = Annotated[Path, typer.Option(help="Folder for results and figures.")]
+RunConfig = Annotated[
+    list[str] | None,
+    typer.Option("--run-config", "-c", help="Settings to change, as for `flwr run`."),
+]
+
+
+@app.command()
+def run(output_dir: OutputDir = Path("results/run"), run_config: RunConfig = None) -> None:
+    """Run one experiment with `flwr run`, on Flower's Ray engine."""
+    experiment = _experiment(run_config, output_dir)
+    console.print(f"{_describe(experiment)}; results in {output_dir}")
+    with _progress() as progress:
+        task = progress.add_task("starting Flower", total=experiment.num_rounds)
+
+        def show(evaluation: Evaluation) -> None:
+            progress.update(
+                task, completed=evaluation.round, description=f"accuracy {evaluation.accuracy:.1%}"
+            )
+
+        try:
+            run_on_flower(experiment, show)
+        except RunFailed as error:
+            progress.stop()
+            raise _fail(str(error)) from None
+    evaluations = read_evaluations(Path(experiment.output_dir))
+    summary = read_summary(Path(experiment.output_dir))
+    figure = output_dir / "accuracy.png"
+    role = "resam" if experiment.beta else "rule"
+    accuracy_over_rounds(
+        [Curve(_name(experiment), role, evaluations)], _describe(experiment), figure
+    )
+    table = Table("round", "test accuracy", "test loss", "seconds")
+    for evaluation in _some(evaluations, 11):
+        table.add_row(
+            str(evaluation.round), f"{evaluation.accuracy:.1%}", f"{evaluation.loss:.3f}",
+            f"{evaluation.seconds:.1f}",
+        )
+    console.print(table)
+    console.print(f"Final model sha256 {summary['model-sha256'][:16]}…, figure {figure}")
+
+
+@app.command()
+def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConfig = None) -> None:
+    """Compare the mean, the rule alone and the rule with momentum, under one attack.
+
+    The runs go in this process, which gives the same models as `flwr run`, sooner.
+    """
+    experiment = _experiment(run_config, output_dir)
+    if experiment.attack == "none":
+        raise _fail("`attack` must be an attack to compare under. Found none. Try attack='foe'.")
+    beta = experiment.beta or 0.9
+    rule = experiment.aggregator
+    lines = {
+        "reference": (f"{rule}, beta = {beta:g}, no attack", {"attack": "none", "beta": beta}),
+        "baseline": (f"mean, beta = {beta:g}", {"aggregator": "mean", "beta": beta}),
+        "rule": (f"{rule}, beta = 0", {"beta": 0.0}),
+        "resam": (f"{rule}, beta = {beta:g}", {"beta": beta}),
+    }
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    curves = []
+    with _progress() as progress:
+        for role, (label, changes) in lines.items():
+            one = replace(experiment, output_dir=str(output_dir.resolve() / role), **changes)
+            curves.append(Curve(label, role, _in_process(one, label, progress)))
+    table = Table("run", "final test accuracy")
+    for curve in curves:
+        table.add_row(curve.label, f"{curve.evaluations[-1].accuracy:.1%}")
+    console.print(table)
+    figure = output_dir / "compare.png"
+    accuracy_over_rounds(curves, _describe(experiment), figure)
+    console.print(f"Figure {figure}")
+
+
+def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:
+    task = progress.add_task(label, total=experiment.num_rounds)
+    evaluations: list[Evaluation] = []
+
+    def show(evaluation: Evaluation) -> None:
+        evaluations.append(evaluation)
+        progress.update(task, completed=evaluation.round)
+
+    try:
+        run_in_process(experiment, show)
+    except QuorumLostError:
+        # Honest nodes that are led to a diverged model send NaN: the curve ends there.
+        progress.update(task, description=f"{label} (diverged)")
+    return evaluations
+
+
+def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
+    """The experiment of pyproject.toml with these changes, or one clear sentence and exit 2."""
+    try:
+        overrides = parse_config_args(run_config)
+        overrides["output-dir"] = str(output_dir.resolve())
+        return Experiment.default(overrides)
+    except (ValueError, TypeError, ImportError) as error:
+        raise _fail(str(error), code=2) from None
+
+
+def _fail(message: str, code: int = 1) -> typer.Exit:
+    errors.print(f"[bold red]Error[/]: {message}", highlight=False)
+    return typer.Exit(code)
+
+
+def _name(experiment: Experiment) -> str:
+    return f"{experiment.aggregator}, beta = {experiment.beta:g}"
+
+
+def _describe(experiment: Experiment) -> str:
+    return (
+        f"{experiment.dataset}, {experiment.num_nodes} nodes, "
+        f"{experiment.num_malicious_nodes} Byzantine, attack {experiment.attack}"
+    )
+
+
+def _some(evaluations: list[Evaluation], count: int) -> list[Evaluation]:
+    """About ``count`` of the evaluations, evenly, the first and the last among them."""
+    step = max(1, (len(evaluations) - 1) // (count - 1))
+    return evaluations[:-1:step] + evaluations[-1:]
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(),
+        TextColumn("round {task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
+        TimeRemainingColumn(), console=console,
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,138 @@
+"""The settings of one experiment, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from clients import data
+from clients.byzantine import BYZANTINE_CLIENTS
+from flwr_resam import parse_attack, parse_rule
+from flwr_resam.attacks import ATTACKS
+from flwr_resam.device import checked_device
+from flwr_resam.errors import requirement
+from flwr_resam.momentum import checked_beta
+from flwr_resam.parse import unknown_name
+from flwr_resam.rule import checked_f
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run; the fields are the run-config keys of pyproject.toml, which says what each means."""
+
+    dataset: str
+    num_nodes: int
+    num_malicious_nodes: int
+    attack: str
+    aggregator: str
+    beta: float
+    num_rounds: int
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    local_steps: int
+    local_learning_rate: float
+    l2: float
+    clip_norm: float
+    evaluate_every: int
+    seed: int
+    output_dir: str
+    connect_timeout: float
+    device: str
+
+    @classmethod
+    def read(cls, run_config: Mapping[str, Any]) -> Experiment:
+        """Read and check a run-config.
+
+        Raises
+        ------
+        ValueError
+            One sentence on the first setting that is wrong.
+        """
+        known = {field.name.replace("_", "-"): field.name for field in fields(cls)}
+        for key in run_config:
+            if key not in known:
+                raise unknown_name(key, sorted(known), "run-config key")
+        kinds: dict[str, type] = {"str": str, "int": int, "float": float}
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            key = field.name.replace("_", "-")
+            kind = kinds[str(field.type)]
+            value = run_config[key]
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if type(value) is not kind:
+                raise requirement(
+                    key, f"be of type {kind.__name__}", f"{value!r}",
+                    "Strings in a run-config stand in quotes, numbers do not",
+                )
+            values[field.name] = value
+        experiment = cls(**values)
+        experiment.check()
+        return experiment
+
+    @classmethod
+    def default(cls, overrides: Mapping[str, Any] | None = None) -> Experiment:
+        """Return the experiment of pyproject.toml, with some settings changed."""
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+        return cls.read({**project["tool"]["flwr"]["app"]["config"], **(overrides or {})})
+
+    def run_config(self) -> dict[str, Any]:
+        """The settings under the names that Flower's run-config has."""
+        return {name.replace("_", "-"): value for name, value in asdict(self).items()}
+
+    def check(self) -> None:
+        """Raise a ValueError on the first setting that can't work."""
+        data.check(self.dataset)
+        f = checked_f(self.num_malicious_nodes)
+        _above("num-nodes", self.num_nodes, 0)
+        parse_rule(self.aggregator).check(self.num_nodes, f)
+        self._check_attack()
+        checked_beta(self.beta)
+        for name in ("num_rounds", "batch_size", "local_steps", "evaluate_every"):
+            _above(name.replace("_", "-"), getattr(self, name), 0)
+        for name in ("learning_rate", "local_learning_rate", "connect_timeout"):
+            _above(name.replace("_", "-"), getattr(self, name), 0.0)
+        for name in ("weight_decay", "l2", "clip_norm", "seed"):
+            if getattr(self, name) < 0:
+                raise requirement(
+                    name.replace("_", "-"), "be at least 0", getattr(self, name), "Use 0"
+                )
+        checked_device(self.device)
+        if self.output_dir and not Path(self.output_dir).is_absolute():
+            raise requirement(
+                "output-dir", "be an absolute path", repr(self.output_dir),
+                "Flower runs the ServerApp in a folder of its own; write the whole path",
+            )
+
+    @property
+    def adversary(self) -> str | None:
+        """The attack of the omniscient adversary; None where there is none, or a client's."""
+        return None if self.attack == "none" or self.attack in BYZANTINE_CLIENTS else self.attack
+
+    def _check_attack(self) -> None:
+        if self.attack == "none":
+            return
+        name = self.attack.split("(")[0].strip()
+        names = ["none", *ATTACKS, *BYZANTINE_CLIENTS]
+        if name not in names:
+            raise unknown_name(name, sorted(names), "attack")
+        if self.num_malicious_nodes == 0:
+            raise requirement(
+                "num-malicious-nodes", f"be at least 1 for attack `{self.attack}`", 0,
+                "Set attack='none' or make some nodes malicious",
+            )
+        if self.adversary is None:
+            return
+        attack = parse_attack(self.attack)
+        attack.check(self.num_nodes - self.num_malicious_nodes, self.num_malicious_nodes)
+
+
+def _above(name: str, value: float, limit: float) -> None:
+    if not value > limit:
+        raise requirement(name, f"be above {limit}", value, "Use 1 or the default")

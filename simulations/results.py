@@ -1,0 +1,95 @@
+"""What a run leaves in its output folder: metrics.jsonl as it goes and summary.json at the end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from simulations.experiment import Experiment
+
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The model after ``round`` rounds on the test set; seconds since the run began."""
+
+    round: int
+    accuracy: float
+    loss: float
+    seconds: float
+
+
+class Recorder:
+    """Writes a run's evaluations one JSON line each; nothing where there is no output folder."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._folder = Path(experiment.output_dir) if experiment.output_dir else None
+        self._file: TextIOWrapper | None = None
+
+    def __enter__(self) -> Recorder:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / SUMMARY).unlink(missing_ok=True)
+            self._file = (self._folder / METRICS).open("w", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Write one line."""
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(evaluation)) + "\n")
+            self._file.flush()
+
+    def finish(self, digest: str, last: Evaluation) -> None:
+        """Write the summary: settings, versions, last evaluation, hash of the final model."""
+        if self._folder is None:
+            return
+        summary = {
+            "config": self._experiment.run_config(),
+            "versions": versions(),
+            "final": asdict(last),
+            "model-sha256": digest,
+        }
+        (self._folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def read_evaluations(folder: Path) -> list[Evaluation]:
+    """Read what a run has written so far; a line that is not whole yet is left for later."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [Evaluation(**json.loads(line)) for line in lines]
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read the summary of a finished run."""
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return summary
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed the result."""
+    found = {}
+    for name in ("flwr-resam", "flwr", "numpy", "torch", "ray"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

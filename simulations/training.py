@@ -1,0 +1,93 @@
+"""One experiment from the initial model to the last evaluation, on whatever grid it is given."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flwr.app import ArrayRecord, MetricRecord
+from flwr.serverapp import Grid
+
+from clients import models
+from clients.training import accuracy
+from flwr_resam import AdversarialGrid, PartitionedGrid, Resam, parse_attack, parse_rule
+from simulations.experiment import Experiment
+from simulations.results import Evaluation, Recorder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment gave.
+
+    Attributes
+    ----------
+    evaluations : list of Evaluation
+        On the test set, from round 0 on.
+    arrays : ArrayRecord
+        The final model.
+    """
+
+    evaluations: list[Evaluation]
+    arrays: ArrayRecord
+
+    @property
+    def digest(self) -> str:
+        """A hash of every bit of the final model."""
+        total = hashlib.sha256()
+        for name, array in sorted(self.arrays.items()):
+            total.update(name.encode() + array.numpy().tobytes())
+        return total.hexdigest()
+
+
+def run(
+    experiment: Experiment,
+    grid: Grid,
+    on_evaluation: Callable[[Evaluation], None] = lambda _: None,
+) -> Outcome:
+    """Run one experiment and, where it names an output folder, record it there."""
+    nodes = PartitionedGrid(grid, experiment.num_nodes, experiment.connect_timeout)
+    strategy = Resam(
+        num_malicious_nodes=experiment.num_malicious_nodes,
+        aggregator=parse_rule(experiment.aggregator),
+        learning_rate=experiment.learning_rate,
+        weight_decay=experiment.weight_decay,
+        device=experiment.device or None,
+        seed=experiment.seed,
+        min_available_nodes=experiment.num_nodes,
+        fraction_evaluate=0.0,
+    )
+    model = models.build(experiment.dataset, experiment.seed)
+    evaluations: list[Evaluation] = []
+    started = time.monotonic()
+    with Recorder(experiment) as recorder:
+
+        def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            last = server_round == experiment.num_rounds
+            if server_round % experiment.evaluate_every and not last:
+                return None
+            score, loss = accuracy(arrays, experiment.dataset, experiment.seed)
+            evaluation = Evaluation(server_round, score, loss, time.monotonic() - started)
+            evaluations.append(evaluation)
+            recorder.add(evaluation)
+            on_evaluation(evaluation)
+            return MetricRecord({"accuracy": score, "loss": loss})
+
+        result = strategy.start(
+            grid=_adversarial(nodes, experiment),
+            initial_arrays=ArrayRecord(model.state_dict()),
+            num_rounds=experiment.num_rounds,
+            evaluate_fn=evaluate,
+        )
+        outcome = Outcome(evaluations, result.arrays)
+        recorder.finish(outcome.digest, evaluations[-1])
+    return outcome
+
+
+def _adversarial(nodes: PartitionedGrid, experiment: Experiment) -> Grid:
+    """Put the adversary before the last f partitions, where the experiment has one."""
+    if experiment.adversary is None:
+        return nodes
+    byzantine = nodes.by_partition[-experiment.num_malicious_nodes :]
+    return AdversarialGrid(nodes, parse_attack(experiment.adversary), byzantine)

@@ -1,0 +1,54 @@
+"""The name grammar of run-configs."""
+
+import pytest
+
+from flwr_resam import parse_attack, parse_rule
+from flwr_resam.aggregators import AGGREGATORS, MDA, TrimmedMean
+from flwr_resam.attacks import ALIE, FOE
+from flwr_resam.preaggregators import NNM
+
+
+@pytest.mark.parametrize("name", sorted(AGGREGATORS))
+def test_every_rule_reads_back_what_it_prints(name):
+    rule = parse_rule(name)
+    assert parse_rule(str(rule)) == rule
+    assert parse_rule(f"nnm | {name}") == NNM() | rule
+
+
+def test_chains_compose_left_to_right_however_they_are_bracketed():
+    assert parse_rule("nnm|nnm | cwtm") == NNM() | NNM() | TrimmedMean()
+    assert NNM() | (NNM() | TrimmedMean()) == (NNM() | NNM()) | TrimmedMean()
+
+
+def test_an_aggregator_ends_a_chain():
+    with pytest.raises(TypeError, match=r"`mda \| nnm`: an aggregator ends a chain"):
+        MDA() | NNM()
+    with pytest.raises(TypeError, match="an aggregator ends a chain"):
+        (NNM() | MDA()) | NNM()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mad", "Did you mean `mda`"),
+        ("", "can't be read as a rule"),
+        ("nnm |", "can't be read as a rule"),
+        ("nnm", "ends with a pre-aggregator"),
+        ("mda | nnm", "ends with a pre-aggregator"),
+        ("mda | cwtm", "aggregator before its end"),
+        ("mda(x=1)", "no argument `x`"),
+        ("mda(1)", "form key=value"),
+        ("__import__('os')", "can't be read|is no rule|form key=value"),
+    ],
+)
+def test_bad_rules_are_one_clear_sentence(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_rule(text)
+
+
+def test_attacks_take_arguments():
+    assert parse_attack("foe(epsilon=1.1)") == FOE(epsilon=1.1)
+    assert parse_attack("ALIE") == ALIE()
+    assert str(parse_attack("alie(z=1.5)")) == "alie(z=1.5)"
+    with pytest.raises(ValueError, match="given `z` twice"):
+        parse_attack("alie(z=1, z=2)")
