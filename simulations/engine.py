@@ -83,16 +83,17 @@ def _superlink(folder: Path) -> Iterator[dict[str, str]]:
             "--host", "127.0.0.1", "--port", str(port),
             "--control-api-address", f"127.0.0.1:{control}",
         ]
+        with (folder / LOG).open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command, env=environment, cwd=home, stdout=log, stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
         try:
-            with (folder / LOG).open("w", encoding="utf-8") as log:
-                process = subprocess.Popen(
-                    command, env=environment, cwd=home, stdout=log, stderr=subprocess.STDOUT,
-                    stdin=subprocess.DEVNULL,
-                )
             _await_health(process, port, folder / LOG)
             yield environment
         finally:
             _end_all(mark)
+            process.wait()
 
 
 def _submit(experiment: Experiment, environment: dict[str, str]) -> str:
@@ -170,17 +171,18 @@ def _await_health(process: subprocess.Popen[bytes], port: int, log: Path) -> Non
 
 def _end_all(mark: str) -> None:
     """End every process that carries this run's mark: the SuperLink, the simulation, Ray."""
-    marked = _marked(mark)
-    for process in marked:
+    running = marked(mark)
+    for process in running:
         with suppress(psutil.Error):
             process.terminate()
-    psutil.wait_procs(marked, timeout=5)
-    for process in _marked(mark):
+    psutil.wait_procs(running, timeout=5)
+    for process in marked(mark):
         with suppress(psutil.Error):
             process.kill()
 
 
-def _marked(mark: str) -> list[psutil.Process]:
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes of a run, which all inherit its mark in their environment."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

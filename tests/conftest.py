@@ -1,0 +1,43 @@
+"""What the tests share: a small federation in process that replies as each test wants."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
+from flwr_resam import InProcessGrid
+
+
+@pytest.fixture(autouse=True)
+def quiet_flower() -> Iterator[None]:
+    """Keep Flower's console handler from drowning the test report; records still propagate."""
+    logger = logging.getLogger("flwr")
+    handlers, propagate = logger.handlers[:], logger.propagate
+    logger.handlers, logger.propagate = [], True
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+
+
+Reply = Callable[[Message, int], RecordDict]
+
+
+@pytest.fixture
+def federation() -> Callable[[Reply, int], InProcessGrid]:
+    """Make a grid whose node i answers TRAIN with ``reply(message, i)``."""
+
+    def make(reply: Reply, num_nodes: int) -> InProcessGrid:
+        app = ClientApp()
+
+        @app.train()
+        def train(message: Message, context: Context) -> Message:
+            content = reply(message, int(context.node_config["partition-id"]))
+            return Message(content, reply_to=message)
+
+        return InProcessGrid(app, num_nodes)
+
+    return make

@@ -1,0 +1,16 @@
+"""Records and replies, made short."""
+
+from __future__ import annotations
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+
+
+def record(**arrays: object) -> ArrayRecord:
+    """Make an ArrayRecord of NumPy arrays."""
+    return ArrayRecord({name: Array(np.asarray(value)) for name, value in arrays.items()})
+
+
+def content(arrays: ArrayRecord, key: str = "arrays", **metrics: float) -> RecordDict:
+    """Make a reply's content."""
+    return RecordDict({key: arrays, "metrics": MetricRecord({"num-examples": 1, **metrics})})

@@ -1,0 +1,119 @@
+"""The experiments: settings, the command line, and one seed giving one model on every engine."""
+
+import json
+import os
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from simulations import engine
+from simulations.__main__ import app
+from simulations.engine import RunFailed, marked, run_on_flower
+from simulations.experiment import Experiment
+from simulations.in_process import run_in_process
+
+SHORT = {"num-rounds": 4, "num-nodes": 7, "num-malicious-nodes": 2}
+
+
+def short(**changes):
+    return Experiment.default({**SHORT, **{k.replace("_", "-"): v for k, v in changes.items()}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"aggregator": "mad"}, "Did you mean `mda`"),
+        ({"aggregator": "nnm"}, "ends with a pre-aggregator"),
+        ({"num-malicious-nodes": 8}, "n = 15, f = 8"),
+        ({"attack": "fo"}, "Did you mean `foe`"),
+        ({"attack": "foe(eps=1)"}, "no argument `eps`"),
+        ({"attack": "alie", "num-malicious-nodes": 0}, "at least 1 for attack"),
+        ({"dataset": "mnst"}, "no data set"),
+        ({"beta": 1.0}, "0 <= beta < 1"),
+        ({"betta": 0.5}, "Did you mean `beta`"),
+        ({"num-rounds": "ten"}, "of type int. Found 'ten'"),
+        ({"num-rounds": 0}, "above 0"),
+        ({"l2": -1.0}, "at least 0"),
+        ({"output-dir": "here"}, "absolute path"),
+        ({"device": "abacus"}, "device that torch can use"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_exit_2_before_any_training(changes, message, tmp_path):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Experiment.default(changes)
+    if "output-dir" in changes:
+        return
+    text = " ".join(f"{key}={json.dumps(value)}" for key, value in changes.items())
+    for command in ("run", "compare"):
+        done = CliRunner().invoke(
+            app, [command, "-c", text, "--output-dir", str(tmp_path / "out")]
+        )
+        assert done.exit_code == 2
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
+    first, again = run_in_process(short()), run_in_process(short())
+    other = run_in_process(short(seed=1))
+    assert first.digest == again.digest != other.digest
+
+
+def test_evaluation_can_be_rarer_than_rounds_and_always_sees_the_last():
+    outcome = run_in_process(short(evaluate_every=3))
+    assert [evaluation.round for evaluation in outcome.evaluations] == [0, 3, 4]
+
+
+@pytest.mark.parametrize("attack", ["sign-flip", "label-flip", "alie", "none"])
+def test_every_attack_trains_and_changes_the_model(attack):
+    kept = run_in_process(short(attack=attack))
+    foe = run_in_process(short(attack="foe(epsilon=10)", aggregator="mean"))
+    assert kept.digest != foe.digest
+
+
+def test_several_local_steps_go_further_than_one():
+    one = run_in_process(short(attack="none", beta=0.0))
+    three = run_in_process(short(attack="none", beta=0.0, local_steps=3))
+    assert one.digest != three.digest
+
+
+def test_compare_draws_the_papers_point(tmp_path):
+    done = CliRunner().invoke(app, ["compare", "--output-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "compare.png").stat().st_size > 10_000
+
+    def final(role):
+        return json.loads((tmp_path / role / "summary.json").read_text())["final"]["accuracy"]
+
+    assert final("reference") > 0.9
+    assert final("resam") > final("reference") - 0.05
+    assert final("baseline") < 0.3
+    assert final("rule") < 0.3
+
+
+@pytest.mark.slow
+def test_flowers_ray_engine_gives_the_same_bits_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    mark = uuid4()
+    monkeypatch.setattr(engine, "uuid4", lambda: mark)
+    experiment = short(output_dir=str(tmp_path / "out"), aggregator="nnm | cwtm")
+    seen = []
+    during = []
+    run_on_flower(experiment, lambda e: (seen.append(e), during.extend(marked(mark.hex))))
+    assert len(during) >= 2
+    assert marked(mark.hex) == []
+    assert [evaluation.round for evaluation in seen] == [0, 1, 2, 3, 4]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    in_process = run_in_process(short(aggregator="nnm | cwtm"))
+    assert summary["model-sha256"] == in_process.digest
+
+
+@pytest.mark.slow
+def test_a_run_that_flower_fails_says_why(tmp_path, monkeypatch):
+    experiment = short(output_dir=str(tmp_path / "out"))
+    monkeypatch.setattr(
+        Experiment, "run_config",
+        lambda self, original=Experiment.run_config: {**original(self), "aggregator": "mad"},
+    )
+    with pytest.raises(RunFailed, match="Did you mean `mda`"):
+        run_on_flower(experiment, lambda _: None)
+    assert os.path.exists(tmp_path / "out" / "flower.log")

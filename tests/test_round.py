@@ -1,0 +1,285 @@
+"""One round of Resam: what it asks, what it takes, and what becomes of the model."""
+
+import logging
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from flwr_resam import AdversarialGrid, InProcessGrid, QuorumLostError, Resam, parse_rule
+from flwr_resam.aggregators import Mean, Median
+from flwr_resam.attacks import ALIE, FOE
+from flwr_resam.preaggregators import NNM
+from tests.support import content, record
+
+START = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(2), "n": np.array(3)}
+
+
+def start():
+    return record(**START)
+
+
+def shifted(by: float):
+    """A client's weights after training: the float entries moved, the counter counted."""
+    return record(w=START["w"] + np.float32(by), b=START["b"] + by, n=START["n"] + 1)
+
+
+def run(strategy, grid, rounds=1, **kwargs):
+    return strategy.start(grid, start(), num_rounds=rounds, **kwargs)
+
+
+def quiet(**kwargs):
+    return Resam(fraction_evaluate=0.0, **kwargs)
+
+
+def test_with_the_mean_it_is_unweighted_fedavg(federation):
+    grid = federation(lambda message, i: content(shifted(float(i)), **{"num-examples": 10.0**i}), 5)
+    result = run(quiet(aggregator=Mean()), grid)
+    assert {name: array.dtype for name, array in result.arrays.items()} == {
+        "w": "float32", "b": "float64", "n": "int64",
+    }
+    np.testing.assert_allclose(result.arrays["w"].numpy(), START["w"] + 2.0, rtol=1e-6)
+    np.testing.assert_allclose(result.arrays["b"].numpy(), 2.0)
+    assert result.arrays["n"].numpy() == 3  # integers keep the server's value
+
+
+def test_momentum_replies_step_against_the_gradient(federation):
+    gradient = record(w=np.ones((2, 3), np.float32), b=np.full(2, 2.0), n=np.array(0))
+    grid = federation(lambda message, i: content(gradient, key="momentum"), 3)
+    strategy = quiet(num_malicious_nodes=1, learning_rate=lambda t: 1.0 / t, weight_decay=0.5)
+    result = run(strategy, grid, rounds=2)
+    theta = np.zeros(2)
+    for t in (1, 2):
+        theta = (1 - 0.5 / t) * theta - 2.0 / t
+    np.testing.assert_allclose(result.arrays["b"].numpy(), theta, rtol=1e-12)
+
+
+def test_a_minority_of_anything_cannot_bend_the_model(federation):
+    def reply(message, i):
+        return content(shifted(1e30 if i < 2 else 1.0 + 0.01 * i))
+
+    for rule in ("mda", "cwtm", "cwmed", "krum*", "gm", "nnm | cwtm"):
+        strategy = quiet(num_malicious_nodes=2, aggregator=parse_rule(rule))
+        result = run(strategy, federation(reply, 7))
+        np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0, atol=0.1, err_msg=rule)
+
+
+BAD = {
+    "nothing": RecordDict,
+    "two records": lambda: RecordDict({"a": shifted(1.0), "b": shifted(1.0)}),
+    "missing array": lambda: content(record(w=START["w"], n=START["n"])),
+    "extra array": lambda: content(record(**START, more=np.ones(3))),
+    "wrong shape": lambda: content(record(**{**START, "w": START["w"].T})),
+    "wrong dtype": lambda: content(record(**{**START, "w": START["w"].astype(np.float64)})),
+    "nan": lambda: content(shifted(float("nan"))),
+    "infinity": lambda: content(shifted(float("inf"))),
+    "object dtype": lambda: content(
+        ArrayRecord({**start(), "w": Array("object", (2, 3), "numpy.ndarray", _objects())})
+    ),
+    "truncated": lambda: content(
+        ArrayRecord({**start(), "w": Array("float32", (2, 3), "numpy.ndarray", b"\x93NUMPY")})
+    ),
+    "lying header": lambda: content(
+        ArrayRecord({**start(), "w": Array("float32", (2, 3), "numpy.ndarray", _huge())})
+    ),
+}
+
+
+def _objects():
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([[1, "x", None]] * 2, dtype=object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+def _huge():
+    import io
+
+    buffer = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 3)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue() + bytes(24)
+
+
+@pytest.mark.parametrize("kind", sorted(BAD))
+def test_a_malformed_reply_is_dropped_counted_and_logged(federation, caplog, kind):
+    grid = federation(lambda message, i: BAD[kind]() if i == 0 else content(shifted(1.0)), 5)
+    with caplog.at_level(logging.WARNING, logger="flwr"):
+        result = run(quiet(num_malicious_nodes=1, min_available_nodes=5), grid)
+    np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)
+    metrics = result.train_metrics_clientapp[1]
+    assert (metrics["n-asked"], metrics["n-valid"], metrics["n-rejected"]) == (5, 4, 1)
+    assert metrics["f-effective"] == 0
+    assert "Rejected node 2" in caplog.text
+
+
+def test_an_exception_in_the_client_app_is_survived(federation):
+    def reply(message, i):
+        if i == 0:
+            raise ZeroDivisionError
+        return content(shifted(1.0))
+
+    result = run(quiet(num_malicious_nodes=1, min_available_nodes=5), federation(reply, 5))
+    np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)
+
+
+def test_fortran_order_is_read_as_what_it_means(federation):
+    local = START["w"] + np.arange(6, dtype=np.float32).reshape(2, 3)
+    reply = content(record(**{**START, "w": np.asfortranarray(local)}))
+    result = run(quiet(aggregator=Mean()), federation(lambda message, i: reply, 3))
+    np.testing.assert_allclose(result.arrays["w"].numpy(), local)
+
+
+def test_metrics_are_medians_that_no_liar_moves(federation):
+    def reply(message, i):
+        lie = {"loss": float("nan")} if i == 0 else {"loss": 1e30, "stolen": 1.0}
+        return content(shifted(1.0), **(lie if i < 2 else {"loss": float(i)}))
+
+    result = run(quiet(num_malicious_nodes=2, min_available_nodes=7), federation(reply, 7))
+    metrics = result.train_metrics_clientapp[1]
+    assert 2.0 <= metrics["loss"] <= 6.0
+    assert "stolen" not in metrics
+
+
+def test_too_few_valid_replies_skip_rounds_and_then_end_the_run(federation):
+    def reply(message, i):
+        config = next(iter(message.content.config_records.values()))
+        bad = config["server-round"] in (2, 4, 5, 6)
+        return RecordDict() if bad else content(shifted(1.0))
+
+    strategy = quiet(num_malicious_nodes=1, min_available_nodes=4, max_skipped_rounds=3)
+    with pytest.raises(QuorumLostError, match="3 rounds in a row had too few valid replies"):
+        run(strategy, federation(reply, 4), rounds=9)
+
+
+def test_the_rows_go_by_node_and_not_by_arrival(federation):
+    class Shuffled(AdversarialGrid):
+        def send_and_receive(self, messages, *, timeout=None):
+            replies = list(self._grid.send_and_receive(messages, timeout=timeout))
+            return replies[::-1]
+
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(5, 2))
+    inner = federation(
+        lambda message, i: content(record(w=START["w"], b=values[i], n=START["n"])), 5
+    )
+    straight = run(quiet(aggregator=Mean()), inner)
+    shuffled = run(quiet(aggregator=Mean()), Shuffled(inner, FOE(), nodes=[]))
+    assert straight.arrays["b"].data == shuffled.arrays["b"].data
+
+
+def test_a_seed_repeats_the_sample_of_nodes(federation):
+    asked = []
+
+    def reply(message, i):
+        asked.append(i)
+        return content(shifted(1.0))
+
+    samples = []
+    for _ in range(2):
+        asked.clear()
+        strategy = quiet(fraction_train=0.5, min_available_nodes=20, min_train_nodes=10, seed=7)
+        run(strategy, federation(reply, 20), rounds=3)
+        samples.append(list(asked))
+    assert samples[0] == samples[1]
+    assert sorted(samples[0][:10]) != sorted(samples[0][10:20])
+
+
+def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
+    pytest.importorskip("torch")
+
+    def reply(message, i):
+        return content(shifted(0.1 * i))
+
+    with_numpy = run(quiet(num_malicious_nodes=2), federation(reply, 7))
+    with_torch = run(quiet(num_malicious_nodes=2, device="cpu"), federation(reply, 7))
+    np.testing.assert_allclose(
+        with_torch.arrays["w"].numpy(), with_numpy.arrays["w"].numpy(), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"num_malicious_nodes": 8, "min_available_nodes": 15}, ValueError, "n = 15, f = 8"),
+        ({"num_malicious_nodes": -1}, ValueError, "at least 0"),
+        ({"num_malicious_nodes": 0.5}, TypeError, "whole number"),
+        ({"aggregator": "mda"}, TypeError, r'parse_rule\("mda"\)'),
+        ({"aggregator": NNM()}, TypeError, "be an aggregator"),
+        ({"aggregator": NNM() | NNM()}, ValueError, "one vector"),
+        ({"learning_rate": 0.0}, ValueError, "above 0"),
+        ({"learning_rate": float("nan")}, ValueError, "above 0"),
+        ({"weight_decay": -1.0}, ValueError, "at least 0"),
+        ({"device": "abacus"}, ValueError, "device that torch can use"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_error_at_construction(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Resam(**arguments)
+
+
+def test_a_model_without_parameters_is_refused_before_any_round():
+    grid = InProcessGrid(ClientApp(), 3)
+    with pytest.raises(ValueError, match="floating-point parameters"):
+        quiet().start(grid, record(n=np.array(1)), num_rounds=1)
+
+
+def test_it_waits_by_default_for_the_least_nodes_that_the_rule_admits():
+    assert Resam(num_malicious_nodes=3).min_available_nodes == 7
+    assert Resam(num_malicious_nodes=3, min_available_nodes=9).min_train_nodes == 9
+
+
+@pytest.mark.parametrize("key", ["momentum", "arrays"])
+def test_the_adversary_sends_what_its_formula_says_in_the_form_of_the_honest(federation, key):
+    honest = np.random.default_rng(1).normal(size=(5, 2))
+
+    def reply(message, i):
+        value = honest[i] if key == "momentum" else START["b"] - honest[i]
+        return content(record(w=START["w"], b=value, n=START["n"]), key=key)
+
+    nodes = federation(reply, 7)
+    grid = AdversarialGrid(nodes, ALIE(z=1.5), nodes=list(nodes.get_node_ids())[5:])
+    strategy = quiet(aggregator=Mean())
+    result = run(strategy, grid)
+    forged = honest.mean(axis=0) - 1.5 * honest.std(axis=0, ddof=1)
+    expected = -(honest.sum(axis=0) + 2 * forged) / 7
+    np.testing.assert_allclose(result.arrays["b"].numpy(), expected, rtol=1e-9)
+
+
+def test_the_adversary_also_stands_before_flowers_own_strategies(federation):
+    from flwr.serverapp.strategy import FedAvg
+
+    nodes = federation(lambda message, i: content(shifted(1.0)), 5)
+    grid = AdversarialGrid(nodes, FOE(epsilon=4.0), nodes=list(nodes.get_node_ids())[3:])
+    result = FedAvg(fraction_evaluate=0.0).start(grid, start(), num_rounds=1)
+    np.testing.assert_allclose(result.arrays["b"].numpy(), (3 * 1.0 + 2 * -4.0) / 5)
+
+
+def test_a_node_that_does_not_exist_is_named(federation):
+    nodes = federation(lambda message, i: content(shifted(1.0)), 3)
+    with pytest.raises(ValueError, match=r"connected nodes\. Found"):
+        AdversarialGrid(nodes, FOE(), nodes=[99])
+
+
+def test_the_summary_names_what_matters(caplog):
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        Resam(num_malicious_nodes=2, aggregator=NNM() | Median()).summary()
+    assert "Aggregator: nnm | cwmed" in caplog.text
+    assert "Malicious nodes tolerated: 2" in caplog.text
+
+
+def test_a_reply_to_nothing_that_was_asked_is_ignored(federation):
+    class Noisy(AdversarialGrid):
+        def send_and_receive(self, messages, *, timeout=None):
+            replies = list(self._grid.send_and_receive(messages, timeout=timeout))
+            if not replies:
+                return replies
+            stray = Message(content(shifted(1e9)), reply_to=replies[0])
+            return [*replies, stray, replies[0]]
+
+    grid = Noisy(federation(lambda message, i: content(shifted(1.0)), 5), FOE(), nodes=[])
+    result = run(quiet(num_malicious_nodes=1, min_available_nodes=5), grid)
+    np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)
+    assert result.train_metrics_clientapp[1]["n-rejected"] == 1  # the node that answered twice

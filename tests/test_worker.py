@@ -1,0 +1,154 @@
+"""Momentum at the worker: the paper's vector, and what becomes of one that was lost."""
+
+import numpy as np
+import pytest
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.clientapp import ClientApp
+
+from flwr_resam import InProcessGrid, WorkerMomentum, momentum_mod
+
+BETA = 0.9
+
+
+def paper(gradients, beta=BETA):
+    """m_t of the paper, in float64."""
+    momentum = np.zeros_like(gradients[0], dtype=np.float64)
+    for gradient in gradients:
+        momentum = beta * momentum + (1.0 - beta) * gradient
+    return momentum
+
+
+@pytest.fixture
+def gradients():
+    return np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+
+
+def test_it_sends_the_papers_momentum(gradients):
+    worker = WorkerMomentum(BETA, RecordDict())
+    for t, gradient in enumerate(gradients, start=1):
+        sent = worker.step({"w": gradient}, server_round=t)["w"].numpy()
+        assert sent.dtype == np.float32
+        np.testing.assert_allclose(sent, paper(gradients[:t]), rtol=1e-5, atol=1e-6)
+
+
+def test_without_momentum_it_sends_the_gradient_bit_for_bit(gradients):
+    state = RecordDict()
+    for t, gradient in enumerate(gradients, start=1):
+        sent = WorkerMomentum(0.0, state).step({"w": gradient}, server_round=t)
+        np.testing.assert_array_equal(sent["w"].numpy(), gradient)
+
+
+def test_a_worker_that_lost_its_memory_sends_a_full_sized_momentum(gradients):
+    worker = WorkerMomentum(BETA, RecordDict())
+    for steps, t in enumerate(range(8, 13), start=1):
+        sent = worker.step({"w": gradients[t - 1]}, server_round=t)["w"].numpy()
+        scale = (1 - BETA**t) / (1 - BETA**steps)
+        np.testing.assert_allclose(sent, scale * paper(gradients[7:t]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_constant_gradient_gives_the_same_momentum_whoever_missed_rounds():
+    gradient = np.ones(3)
+    always, sometimes = WorkerMomentum(BETA, RecordDict()), WorkerMomentum(BETA, RecordDict())
+    for t in range(1, 20):
+        full = always.step({"w": gradient}, server_round=t)["w"].numpy()
+        if t % 3 == 0:
+            part = sometimes.step({"w": gradient}, server_round=t)["w"].numpy()
+            np.testing.assert_allclose(part, full, rtol=1e-12)
+
+
+def test_memory_of_another_model_or_a_later_round_is_dropped(gradients):
+    state = RecordDict()
+    WorkerMomentum(BETA, state).step({"w": gradients[0]}, server_round=1)
+    other = WorkerMomentum(BETA, state).step({"w": np.ones(7, np.float32)}, server_round=2)
+    np.testing.assert_allclose(other["w"].numpy(), 1 - BETA**2, rtol=1e-6)
+    again = WorkerMomentum(BETA, state).step({"w": np.ones(7, np.float32)}, server_round=1)
+    np.testing.assert_allclose(again["w"].numpy(), 1 - BETA, rtol=1e-6)
+
+
+def test_float16_keeps_its_dtype_on_the_wire_and_float32_in_memory():
+    state = RecordDict()
+    sent = WorkerMomentum(BETA, state).step({"w": np.ones(2, np.float16)}, server_round=1)
+    assert sent["w"].numpy().dtype == np.float16
+    assert state["resam-momentum"]["w"].numpy().dtype == np.float32
+
+
+@pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan")])
+def test_beta_out_of_range_is_refused_before_any_round(beta):
+    with pytest.raises(ValueError, match="0 <= beta < 1"):
+        momentum_mod(beta)
+
+
+def trained_by(mods, reply):
+    """Ask one node to train, at round 1, and return its reply."""
+    app = ClientApp(mods=mods)
+    app.train()(reply)
+    app.evaluate()(reply)
+    grid = InProcessGrid(app, num_nodes=1)
+
+    def ask(kind="train", server_round=1):
+        content = RecordDict(
+            {
+                "arrays": ArrayRecord({"w": Array(np.full(3, 5.0)), "n": Array(np.array(7))}),
+                "config": ConfigRecord({"server-round": server_round}),
+            }
+        )
+        (node,) = grid.get_node_ids()
+        (answer,) = grid.send_and_receive([Message(content, node, kind)])
+        return answer
+
+    return ask
+
+
+def weights(message: Message, context: Context) -> Message:
+    """Train as a handler of anyone's app: empties what came and returns other weights."""
+    arrays = {"w": Array(np.full(3, 2.0)), "n": Array(np.array(8))}
+    next(iter(message.content.array_records.values())).clear()
+    content = RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord({"loss": 1.0})})
+    return Message(content, reply_to=message)
+
+
+def test_the_mod_sends_momentum_of_what_training_changed():
+    ask = trained_by([momentum_mod(BETA)], weights)
+    first, second = ask(), ask(server_round=2)
+    assert list(first.content.array_records) == ["momentum"]
+    np.testing.assert_allclose(first.content["momentum"]["w"].numpy(), (1 - BETA) * 3.0)
+    np.testing.assert_allclose(second.content["momentum"]["w"].numpy(), (1 - BETA**2) * 3.0)
+    assert first.content["momentum"]["n"].numpy() == 8
+    assert first.content["metrics"] == {"loss": 1.0}
+
+
+def test_the_mod_leaves_other_messages_and_errors_alone():
+    ask = trained_by([momentum_mod(BETA)], weights)
+    np.testing.assert_array_equal(ask("evaluate").content["arrays"]["w"].numpy(), 2.0)
+
+    def fails(message: Message, context: Context) -> Message:
+        raise ZeroDivisionError("of the app's own")
+
+    assert "of the app's own" in trained_by([momentum_mod(BETA)], fails)().error.reason
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"w": Array(np.ones(3))}, "hold the arrays that were sent"),
+        ({"w": Array(np.ones(4)), "n": Array(np.array(7))}, "keep the shapes that were sent"),
+    ],
+)
+def test_a_handler_that_returns_another_model_is_told_so(arrays, message):
+    def other(instruction: Message, context: Context) -> Message:
+        return Message(RecordDict({"arrays": ArrayRecord(arrays)}), reply_to=instruction)
+
+    assert message in trained_by([momentum_mod(BETA)], other)().error.reason
+
+
+def test_momentum_twice_is_told_so():
+    ask = trained_by([momentum_mod(BETA), momentum_mod(BETA)], weights)
+    assert "momentum already" in ask().error.reason
