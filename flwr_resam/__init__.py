@@ -1,12 +1,15 @@
 """Byzantine-resilient federated learning for Flower: resilient averaging of momentums (RESAM)."""
 
+from .checkpoint import CheckpointError
 from .grids import AdversarialGrid, InProcessGrid, PartitionedGrid, answer_partition
 from .momentum import WorkerMomentum, momentum_mod
 from .parse import parse_attack, parse_rule
-from .strategy import QuorumLostError, Resam
+from .quorum import QuorumLostError
+from .strategy import Resam
 
 __all__ = [
     "AdversarialGrid",
+    "CheckpointError",
     "InProcessGrid",
     "PartitionedGrid",
     "QuorumLostError",
