@@ -181,7 +181,7 @@ class Resam(TolerantFedAvg):
         evaluate_fn: EvaluateFn | None = None,
         resume: bool = False,
     ) -> Result:
-        """Run the training; arguments as of `flwr.serverapp.strategy.Strategy.start`, but for:
+        """Run the training, as Flower's `Strategy.start` does, with two arguments of its own.
 
         Parameters
         ----------

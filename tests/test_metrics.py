@@ -61,7 +61,7 @@ def test_any_value_in_any_place_ends_nothing(lie):
 def test_lists_of_another_length_do_not_count():
     honest = [reply(curve=[1, 2, 3])] * 3
     assert robust_metrics([*honest, reply(curve=[9, 9])], 1) == {"curve": [1.0, 2.0, 3.0]}
-    assert robust_metrics(honest[:2] + [reply(curve=[9, 9])], 1) == {}
+    assert robust_metrics([*honest[:2], reply(curve=[9, 9])], 1) == {}
 
 
 def test_whole_numbers_stay_whole_and_numpys_count():

@@ -1,4 +1,4 @@
-"""Grids that lose, repeat, forge, delay and replay messages: one row a node, and no fault framed."""
+"""Grids that lose, repeat, forge, delay and replay messages: one row a node, nobody framed."""
 
 import logging
 import time
