@@ -22,6 +22,7 @@ from simulations.in_process import run_in_process
 from simulations.results import Evaluation, read_evaluations, read_summary
 from simulations.robustness import Cell, check_names, measure
 from simulations.robustness_cell import HONEST, STRATEGIES
+from simulations.soak import soak as run_soak
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -135,6 +136,25 @@ def robustness(
         table.add_row(name, *(f"{count} of {len(own)}" for count in counts))
     console.print(table)
     console.print(f"Table {output_dir / 'robustness.md'}, figures {output_dir / 'robustness.json'}")
+
+
+@app.command()
+def soak(
+    rounds: Annotated[int, typer.Option(min=50, help="How many rounds.")] = 5000,
+    output_dir: OutputDir = Path("results/soak"),
+) -> None:
+    """Run for long under every attack in turn: memory and time must stay flat."""
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    with _progress() as progress:
+        task = progress.add_task("soaking", total=rounds)
+        found = run_soak(
+            rounds, output_dir.resolve(), lambda number: progress.update(task, completed=number)
+        )
+    console.print(
+        f"{rounds} rounds under {', '.join(found.turns)} in turn: memory "
+        f"{found.growth_kib_per_round:+.2f} KiB a round, time x{found.slowdown:.2f}, "
+        f"final test accuracy {found.accuracy:.1%}; figures {output_dir / 'soak.json'}"
+    )
 
 
 def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:
