@@ -51,7 +51,8 @@ def run_on_flower(experiment: Experiment, on_evaluation: Callable[[Evaluation], 
     folder = Path(experiment.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    if not experiment.resume:
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
     with _superlink(folder) as environment:
         run_id = _submit(experiment, environment)
         _follow(run_id, folder, environment, on_evaluation)
