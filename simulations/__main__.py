@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import click
 import typer
 from flwr.common.config import parse_config_args
 from rich.console import Console
@@ -25,6 +29,8 @@ app = typer.Typer(
 )
 console = Console()
 errors = Console(stderr=True)
+
+_SETTING = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
 
 OutputDir = Annotated[Path, typer.Option(help="Folder for results and figures.")]
 RunConfig = Annotated[
@@ -119,11 +125,32 @@ def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[
 def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
     """The experiment of pyproject.toml with these changes, or one clear sentence and exit 2."""
     try:
-        overrides = parse_config_args(run_config)
+        overrides = _overrides(run_config)
         overrides["output-dir"] = str(output_dir.resolve())
-        return Experiment.default(overrides)
+        experiment = Experiment.default(overrides)
+        output_dir.mkdir(parents=True, exist_ok=True)
     except (ValueError, TypeError, ImportError) as error:
         raise _fail(str(error), code=2) from None
+    except OSError as error:
+        raise _fail(f"`--output-dir` can't be written: {error}.", code=2) from None
+    return experiment
+
+
+def _overrides(run_config: list[str] | None) -> dict[str, Any]:
+    """What `flwr run` would read from these; it passes over in silence what it can't read."""
+    for item in run_config or []:
+        rest = _SETTING.sub("", item).strip()
+        if rest and not item.endswith(".toml"):
+            raise ValueError(
+                f"`{rest}` in --run-config is no setting. Write key=value, or name a .toml file."
+            )
+    try:
+        return parse_config_args(run_config)
+    except click.ClickException:
+        raise ValueError(
+            f"--run-config {' '.join(run_config or [])} can't be read. "
+            "Write strings in quotes inside: \"aggregator='mda' beta=0.99\"."
+        ) from None
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:
@@ -157,4 +184,6 @@ def _progress() -> Progress:
 
 
 if __name__ == "__main__":
+    # Ended from outside, a run still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app()

@@ -53,6 +53,22 @@ def test_a_wrong_setting_is_one_sentence_and_exit_2_before_any_training(changes,
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-c", "foo"], "`foo` in --run-config is no setting"),
+        (["-c", "beta=0.5 foo"], "`foo` in --run-config is no setting"),
+        (["-c", "aggregator=mda"], "Write strings in quotes"),
+        (["-c", "nowhere.toml"], "nowhere.toml"),
+        (["--output-dir", __file__], "can't be written"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_one_sentence(arguments, message):
+    done = CliRunner().invoke(app, ["run", *arguments])
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
     first, again = run_in_process(short()), run_in_process(short())
     other = run_in_process(short(seed=1))
