@@ -174,12 +174,17 @@ class WeightRule(Aggregator):
 class CoordinateRule(Aggregator):
     """An aggregator that treats each coordinate by itself."""
 
+    scales: ClassVar[bool] = True
+    """Whether a multiple of a column gives that multiple of its result."""
+
     @abstractmethod
     def columns(self, block: Array, f: int) -> Array:
         """Map an (n, width) float64 block to its (width,) result."""
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
-        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
+        return Aggregate(
+            updates.map_coordinates(lambda block: self.columns(block, f), scales=self.scales)
+        )
 
 
 class PreAggregator(Rule):
