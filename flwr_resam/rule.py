@@ -59,11 +59,14 @@ class Aggregate:
         coordinate.
     state : object
         What the next round's `step` takes; None for rules without memory.
+    note : str or None
+        What whoever runs the rule should know of this round, in one sentence.
     """
 
     vector: Array
     weights: NDArray[np.float64] | None = None
     state: Any = None
+    note: str | None = None
 
 
 class Rule(ABC):
@@ -275,7 +278,7 @@ class Chain(Aggregator):
         inner = Round(round.number, round.nodes if own else (), round.generator)
         done = rule.step(mixed, f=f, state=state, round=inner)
         weights = None if done.weights is None or together is None else done.weights @ together
-        return Aggregate(done.vector, weights, done.state)
+        return Aggregate(done.vector, weights, done.state, done.note)
 
     def __str__(self) -> str:
         """The stages, joined by a bar."""
