@@ -59,11 +59,14 @@ class Aggregate:
         coordinate.
     state : object
         What the next round's `step` takes; None for rules without memory.
+    note : str or None
+        What whoever runs the rule should know of this round, in one sentence.
     """
 
     vector: Array
     weights: NDArray[np.float64] | None = None
     state: Any = None
+    note: str | None = None
 
 
 class Rule(ABC):
@@ -174,12 +177,17 @@ class WeightRule(Aggregator):
 class CoordinateRule(Aggregator):
     """An aggregator that treats each coordinate by itself."""
 
+    scales: ClassVar[bool] = True
+    """Whether a multiple of a column gives that multiple of its result."""
+
     @abstractmethod
     def columns(self, block: Array, f: int) -> Array:
         """Map an (n, width) float64 block to its (width,) result."""
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
-        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
+        return Aggregate(
+            updates.map_coordinates(lambda block: self.columns(block, f), scales=self.scales)
+        )
 
 
 class PreAggregator(Rule):
@@ -270,7 +278,7 @@ class Chain(Aggregator):
         inner = Round(round.number, round.nodes if own else (), round.generator)
         done = rule.step(mixed, f=f, state=state, round=inner)
         weights = None if done.weights is None or together is None else done.weights @ together
-        return Aggregate(done.vector, weights, done.state)
+        return Aggregate(done.vector, weights, done.state, done.note)
 
     def __str__(self) -> str:
         """The stages, joined by a bar."""
