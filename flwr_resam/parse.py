@@ -80,8 +80,9 @@ def parse_attack(text: str) -> Attack:
 
 def unknown_name(name: str, names: list[str], kind: str) -> ValueError:
     """Say that a name is not known, which it may have meant, and which there are."""
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean `{close[0]}`?" if close else ""
+    close = get_close_matches(name, names, n=5, cutoff=0.5)
+    letters = [other for other in close if sorted(other) == sorted(name)]
+    hint = f" Did you mean `{(letters or close)[0]}`?" if close else ""
     return ValueError(f"`{name}` is no {kind}.{hint} {kind.capitalize()}s: {', '.join(names)}.")
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,11 +36,15 @@ class Round:
         keep their memory under these.
     generator : numpy Generator
         Every random choice of the round is drawn from it.
+    model : callable or None
+        Returns the (d,) model that the rows were computed at. Only a rule that compares rows
+        with the way that the model went calls it.
     """
 
     number: int = 1
     nodes: tuple[int, ...] = ()
     generator: np.random.Generator | None = None
+    model: Callable[[], Array] | None = None
 
     def random(self) -> np.random.Generator:
         """The round's generator; without one, a fixed one for each round number."""
@@ -58,7 +63,8 @@ class Aggregate:
         The weight of each row in the vector; None where it differs from coordinate to
         coordinate.
     state : object
-        What the next round's `step` takes; None for rules without memory.
+        What the next round's `step` takes; None for rules without memory. Dicts with string
+        keys, tuples, numbers and arrays, and nothing else, so that it can be stored.
     note : str or None
         What whoever runs the rule should know of this round, in one sentence.
     """
@@ -100,7 +106,13 @@ class Rule(ABC):
 
 
 class Aggregator(Rule):
-    """A rule (n, d) -> (d,)."""
+    """A rule (n, d) -> (d,).
+
+    ``follows_nodes`` says that the rule remembers single nodes, so that every row it is given
+    must be one node's.
+    """
+
+    follows_nodes: ClassVar[bool] = False
 
     def __call__(self, updates: Array | Updates, *, f: int) -> Array:
         """Aggregate n rows once, without memory.
@@ -193,8 +205,11 @@ class CoordinateRule(Aggregator):
 class PreAggregator(Rule):
     """A rule (n, d) -> (n', d), given by an (n', n) mixing matrix.
 
-    ``pre | pre`` and ``pre | aggregator`` compose, left to right.
+    ``pre | pre`` and ``pre | aggregator`` compose, left to right. ``keeps_nodes`` says that row
+    i that leaves still stands for the node of row i that entered.
     """
+
+    keeps_nodes: ClassVar[bool] = True
 
     @abstractmethod
     def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:
@@ -230,6 +245,16 @@ class Chain(Aggregator):
     before: tuple[PreAggregator, ...]
     last: Aggregator | PreAggregator
     name: ClassVar[str] = "chain"
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that remembers nodes behind a stage that mixes them up."""
+        if isinstance(self.last, Aggregator) and self.last.follows_nodes:
+            for stage in self.before:
+                if not stage.keeps_nodes:
+                    raise requirement(
+                        "aggregator", "be given one row a node, since it remembers nodes",
+                        f"`{self}`", f"Leave `{stage.name}` out, or end the chain in another rule",
+                    )
 
     def __or__(self, other: object) -> Chain:
         """Add a stage at the right."""
@@ -273,9 +298,8 @@ class Chain(Aggregator):
             mixing = stage.mixing(mixed.geometry(), f, round)
             mixed = mixed.mix(mixing)
             together = mixing if together is None else mixing @ together
-        # Rows that are mixtures no longer belong to one node each.
-        own = mixed.n == updates.n
-        inner = Round(round.number, round.nodes if own else (), round.generator)
+        own = all(stage.keeps_nodes for stage in self.before)
+        inner = replace(round, nodes=round.nodes if own else ())
         done = rule.step(mixed, f=f, state=state, round=inner)
         weights = None if done.weights is None or together is None else done.weights @ together
         return Aggregate(done.vector, weights, done.state, done.note)

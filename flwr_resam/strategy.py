@@ -24,7 +24,7 @@ from .intake import Rejection, read_reply
 from .layout import Layout, Segments
 from .metrics import robust_metrics
 from .quorum import effective_faults
-from .rule import Aggregate, Aggregator, Chain, PreAggregator, Round, checked_f
+from .rule import Aggregator, Chain, PreAggregator, Round, checked_f
 from .updates import Updates
 
 Schedule = Callable[[int], float]
@@ -141,7 +141,9 @@ class Resam(FedAvg):
 
     def _least_nodes(self) -> int:
         f = self.num_malicious_nodes
-        return next(n for n in range(2, 8 * f + 64) if self.aggregator.admits(n, f))
+        tried = range(2, 8 * f + 64)
+        # Where none will do, what is wrong shows when the rule checks this one.
+        return next((n for n in tried if self.aggregator.admits(n, f)), 2 * f + 1)
 
     def summary(self) -> None:
         """Log summary configuration of the strategy."""
@@ -204,7 +206,12 @@ class Resam(FedAvg):
             return None, metrics
         self._skipped = 0
         updates = Updates(on_device(list(rows.values()), self.device))
-        done = self._aggregate(updates, f, server_round, tuple(rows))
+        round = Round(
+            server_round, tuple(rows), np.random.default_rng([self.seed or 0, server_round]),
+            model=lambda: np.concatenate(sent),
+        )
+        done = self.aggregator.step(updates, f=f, state=self._rule_state, round=round)
+        self._rule_state = done.state
         new_model = self._step(sent, done.vector, server_round)
         metrics["f-effective"] = f
         metrics["update-norm"] = float(np.linalg.norm(_host(done.vector).astype(np.float64)))
@@ -239,15 +246,6 @@ class Resam(FedAvg):
                 rows[node] = row
                 contents.append(answers[node].content)
         return rows, contents, list(rejected.values())
-
-    def _aggregate(
-        self, updates: Updates, f: int, server_round: int, nodes: tuple[int, ...]
-    ) -> Aggregate:
-        generator = np.random.default_rng([self.seed or 0, server_round])
-        round = Round(server_round, nodes, generator)
-        done = self.aggregator.step(updates, f=f, state=self._rule_state, round=round)
-        self._rule_state = done.state
-        return done
 
     def _step(self, sent: list[NDArray[Any]], direction: Any, server_round: int) -> ArrayRecord:
         """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the dtypes sent."""

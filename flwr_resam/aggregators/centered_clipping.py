@@ -1,0 +1,96 @@
+"""Centred clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import requirement
+from ..joined import Joined
+from ..rule import Aggregate, Aggregator, Round
+from ..updates import Updates
+
+
+@dataclass(frozen=True)
+class CenteredClipping(Aggregator):
+    """Steps from the last output towards the rows, each row's pull clipped to a radius.
+
+    ``v <- v + (1/n) sum_i (x_i - v) min(1, radius / ||x_i - v||)``, ``steps`` times; v starts
+    at the output of the round before, and at 0 in the first round. The steps run on the n + 1
+    weights of v. Complexity O(n^2 d) once and O(n^2) a step. Needs n > 2f. No lambda exists:
+    rows that all lie at one point farther than ``steps * radius`` are not reached.
+
+    Karimireddy, He and Jaggi, "Learning from history for Byzantine robust optimization", 2021.
+
+    Parameters
+    ----------
+    radius : float
+        tau: how far one row can pull, in the units of the rows.
+    steps : int (default: 3)
+        How many steps are taken in a round.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = CenteredClipping(radius=1.0, steps=1)
+    >>> rows = np.array([[0.5], [0.5], [100.0], [0.6]])
+    >>> first = rule.step(rows, f=1, state=rule.start())
+    >>> first.vector, rule.step(rows, f=1, state=first.state).vector
+    (array([0.65]), array([0.8125]))
+    """
+
+    radius: float
+    steps: int = 3
+    name: ClassVar[str] = "cc"
+
+    def __post_init__(self) -> None:
+        """Refuse a radius or a number of steps that moves nothing."""
+        check_radius(self.radius)
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise requirement(
+                "steps", "be a whole number, at least 1", f"steps = {self.steps}", "Use 3"
+            )
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+        n = updates.n
+        # One point more than the rows: the last output or, before there is one, the origin.
+        around = updates if state is None else Joined(updates, state["vector"])
+        geometry = around.geometry()
+        weights = _clip_steps(
+            geometry.gram[: n + 1, : n + 1], self.radius / geometry.unit, self.steps
+        )
+        vector = around.combine(weights[: around.n])
+        return Aggregate(vector, weights[:n], {"vector": vector})
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+        """None exists, whatever n and f are."""
+        return float("inf")
+
+
+def _clip_steps(gram: NDArray[np.float64], radius: float, steps: int) -> NDArray[np.float64]:
+    """Weights of v on the rows and on the point where it starts, the last one of ``gram``."""
+    n = len(gram) - 1
+    diagonal = np.diagonal(gram)
+    weights = np.zeros(n + 1)
+    weights[n] = 1.0
+    for _ in range(steps):
+        inner = gram @ weights
+        squared = np.maximum(weights @ inner - 2.0 * inner + diagonal, 0.0)[:n]
+        distances = np.sqrt(squared)
+        share = np.minimum(1.0, radius / np.maximum(distances, radius)) / n
+        weights = weights * (1.0 - share.sum())
+        weights[:n] += share
+    return weights
+
+
+def check_radius(radius: object) -> None:
+    """Raise unless ``radius`` is a length that rows can be clipped to."""
+    number = isinstance(radius, int | float) and not isinstance(radius, bool)
+    if not number or not 0.0 < radius < np.inf:  # type: ignore[operator]
+        raise requirement(
+            "radius", "be a finite number above 0", f"radius = {radius!r}",
+            "Use the length of a typical honest row",
+        )
