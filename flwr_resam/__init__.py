@@ -1,16 +1,19 @@
 """Byzantine-resilient federated learning for Flower: resilient averaging of momentums (RESAM)."""
 
-from .grids import AdversarialGrid, InProcessGrid, PartitionedGrid, answer_partition
+from .grids import AdversarialGrid, Adversary, InProcessGrid, PartitionedGrid, answer_partition
 from .momentum import WorkerMomentum, momentum_mod
 from .parse import parse_attack, parse_rule
+from .schedule import Schedule
 from .strategy import QuorumLostError, Resam
 
 __all__ = [
     "AdversarialGrid",
+    "Adversary",
     "InProcessGrid",
     "PartitionedGrid",
     "QuorumLostError",
     "Resam",
+    "Schedule",
     "WorkerMomentum",
     "answer_partition",
     "momentum_mod",

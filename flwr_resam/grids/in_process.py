@@ -84,6 +84,11 @@ class InProcessGrid(Grid):
         """Create an instruction."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
+    @property
+    def partitions(self) -> dict[int, int]:
+        """The node that holds each partition, by partition id."""
+        return dict(enumerate(self.contexts))
+
     def get_node_ids(self) -> Iterable[int]:
         """List the nodes, in the order of their partitions."""
         return list(self.contexts)
