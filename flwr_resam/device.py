@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import requirement
 from .updates import Row
@@ -52,3 +53,8 @@ def on_device(rows: Sequence[Row], device: str | None) -> Any:
             row.read(start, stop, buffer[: stop - start])
             matrix[index, start:stop] = torch.from_numpy(buffer[: stop - start])
     return matrix
+
+
+def to_numpy(vector: Any) -> NDArray[Any]:
+    """A vector on the host, as the rules return it."""
+    return np.asarray(vector.cpu() if hasattr(vector, "cpu") else vector)

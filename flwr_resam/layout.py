@@ -6,7 +6,7 @@ this, never believed.
 
 from __future__ import annotations
 
-import io
+import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
 from .errors import requirement
+from .npy import read_header, write_header
 
-_HEADER_LIMIT = 4096
 
 @dataclass(frozen=True)
 class Entry:
@@ -32,8 +32,6 @@ class Entry:
     offset : int or None
         Where its coordinates start in the flat row; None for integers and booleans, which are
         counters and masks rather than parameters, and keep the server's value.
-    headers : tuple of bytes
-        How an npy file of this shape and dtype begins, in C and in Fortran order.
     """
 
     name: str
@@ -41,7 +39,7 @@ class Entry:
     dtype: np.dtype[Any]
     offset: int | None
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
@@ -49,7 +47,24 @@ class Entry:
     @cached_property
     def headers(self) -> tuple[bytes, bytes]:
         """The bytes before the payload, in C and in Fortran order."""
-        return _npy_header(self, False), _npy_header(self, True)
+        return (
+            write_header(self.dtype, self.shape, False),
+            write_header(self.dtype, self.shape, True),
+        )
+
+    def locate(self, data: bytes) -> tuple[int, bool]:
+        """Where the payload starts and whether it is in Fortran order; the payload stays unread.
+
+        Raises
+        ------
+        ValueError
+            If ``data`` is not an npy file of exactly this shape, dtype and length.
+        """
+        start, fortran = self._header(data)
+        expected = self.size * self.dtype.itemsize
+        if len(data) - start != expected:
+            raise ValueError(f"`{self.name}` holds {len(data) - start} bytes, not {expected}")
+        return start, fortran
 
     def view(self, data: bytes) -> NDArray[Any]:
         """The elements in ``data`` as a 1-d array in C order: a view, a copy only if Fortran.
@@ -57,38 +72,29 @@ class Entry:
         Raises
         ------
         ValueError
-            If ``data`` is not an npy file of exactly this shape and dtype.
+            If ``data`` is not an npy file of exactly this shape, dtype and length.
         """
-        start, fortran = self._payload(data)
-        payload = len(data) - start
-        if payload != self.size * self.dtype.itemsize:
-            expected = self.size * self.dtype.itemsize
-            raise ValueError(f"`{self.name}` holds {payload} bytes, not {expected}")
-        if payload == 0:
+        start, fortran = self.locate(data)
+        if self.size == 0:
             return np.empty(0, self.dtype)
         flat = np.frombuffer(data, self.dtype, offset=start)
         return flat.reshape(self.shape[::-1]).T.reshape(-1) if fortran else flat
 
-    def _payload(self, data: bytes) -> tuple[int, bool]:
-        """Where the payload starts and whether it is in Fortran order, from a checked header."""
+    def _header(self, data: bytes) -> tuple[int, bool]:
         for header, fortran in zip(self.headers, (False, True), strict=True):
             if data.startswith(header):
                 return len(header), fortran
-        # Another NumPy may pad its headers differently: read what is there, bounded.
-        head = io.BytesIO(data[:_HEADER_LIMIT])
-        version = np.lib.format.read_magic(head)
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if reader is None:
-            raise ValueError(f"`{self.name}` has npy version {version}")
-        shape, fortran, dtype = reader(head, max_header_size=_HEADER_LIMIT)
-        if shape != self.shape or dtype != self.dtype:
+        # Another NumPy, or another library, may write and pad its headers differently.
+        try:
+            found = read_header(data)
+        except ValueError as error:
+            raise ValueError(f"`{self.name}` is {error}") from None
+        if found.shape != self.shape or found.descr != self.dtype.str:
             raise ValueError(
-                f"`{self.name}` is {dtype} {shape} instead of {self.dtype} {self.shape}"
+                f"`{self.name}` is {found.descr} {_shape(found.shape)} "
+                f"instead of {self.dtype.str} {self.shape}"
             )
-        return head.tell(), bool(fortran)
+        return found.start, found.fortran
 
 
 @dataclass(frozen=True)
@@ -118,14 +124,21 @@ class Layout:
         entries: list[Entry] = []
         offset = 0
         for name, array in record.items():
-            value = array.numpy()
-            floating = np.issubdtype(value.dtype, np.floating)
-            if not floating and value.dtype.kind not in "iub":
+            try:
+                header = read_header(array.data)
+            except ValueError as error:
+                raise requirement(
+                    "initial_arrays", "hold NumPy arrays as Flower's `Array(ndarray)` makes them",
+                    f"`{name}`: {error}", "Build the record from arrays or from a state_dict",
+                ) from error
+            dtype = np.dtype(header.descr)
+            floating = np.issubdtype(dtype, np.floating)
+            if not floating and dtype.kind not in "iub":
                 raise requirement(
                     "initial_arrays", "hold real or integer arrays",
-                    f"`{name}` of dtype {value.dtype}", "Convert it to float32",
+                    f"`{name}` of dtype {dtype}", "Convert it to float32",
                 )
-            entry = Entry(name, value.shape, value.dtype, offset if floating else None)
+            entry = Entry(name, header.shape, dtype, offset if floating else None)
             entries.append(entry)
             offset += entry.size if floating else 0
         if offset == 0:
@@ -153,6 +166,32 @@ class Layout:
     def views(self, record: ArrayRecord) -> list[NDArray[Any]]:
         """The parameters of ``record`` as 1-d arrays, in order; zero-copy where possible."""
         return [entry.view(record[entry.name].data) for entry in self.parameters]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short text that two layouts share if they are the same."""
+        entries = [(entry.name, entry.shape, entry.dtype.str) for entry in self.entries]
+        digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:12]
+        return f"{len(entries)} arrays, {self.size} parameters, {digest}"
+
+    def check_finite(self, record: ArrayRecord) -> None:
+        """Raise for a model with a NaN or an infinity, from which nothing can be learnt."""
+        for entry, values in zip(self.parameters, self.views(record), strict=True):
+            if not np.isfinite(values).all():
+                raise requirement(
+                    "initial_arrays", "be finite", f"a NaN or an infinity in `{entry.name}`",
+                    "Initialise the model anew",
+                )
+
+    def descend(
+        self, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
+    ) -> ArrayRecord:
+        """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes."""
+        theta = np.concatenate(self.views(model))
+        step = rate * direction.astype(np.float64)
+        moved = (1.0 - rate * decay) * theta.astype(np.float64) - step
+        limit = np.finfo(theta.dtype).max
+        return self.record(np.clip(moved, -limit, limit).astype(theta.dtype), integers=model)
 
     def record(self, vector: NDArray[Any], integers: ArrayRecord) -> ArrayRecord:
         """Cut a flat (d,) vector into a record; integer entries are taken from ``integers``."""
@@ -200,15 +239,8 @@ class Segments:
             start, index = end, index + 1
 
 
-def _npy_header(entry: Entry, fortran: bool) -> bytes:
-    buffer = io.BytesIO()
-    header = {
-        "descr": np.lib.format.dtype_to_descr(entry.dtype),
-        "fortran_order": fortran,
-        "shape": entry.shape,
-    }
-    np.lib.format.write_array_header_1_0(buffer, header)
-    return buffer.getvalue()
+def _shape(shape: tuple[int, ...]) -> str:
+    return str(shape) if len(shape) <= 8 else f"of {len(shape)} dimensions"
 
 
 def _fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -1,8 +1,8 @@
 """Metrics of many nodes in one record, so that no liar moves or ends anything.
 
 Of each metric the median is reported. With more than 2f reporting nodes it lies between two
-honest values whatever f nodes say; a metric that fewer nodes report, or that is not a finite
-number, is left out.
+honest values whatever f nodes say. A metric that fewer nodes report in the same form is left
+out; what a node adds, drops, or fills with NaN is its own affair.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ import math
 from collections.abc import Iterable
 from statistics import median_low
 
+import numpy as np
 from flwr.app import MetricRecord, RecordDict
 
+from .intake import RECORDS, members
 
-def robust_metrics(contents: Iterable[RecordDict], f: int) -> MetricRecord:
-    """Return the low median of each metric that more than 2f nodes report.
+
+def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
+    """Return the low median of each metric that more than 2f nodes report in the same form.
+
+    Lists go element by element, among those of one length. A bool, a NaN, an infinity or a
+    whole number past the range of float64 counts as not reported.
 
     Parameters
     ----------
     contents : iterable of RecordDict
-        Replies, of which at most f lie.
+        Replies, of which at most f lie. What is no RecordDict counts as an empty one.
     f : int
         The faults to tolerate.
+
+    Notes
+    -----
+    A list is only looked into where more than 2f nodes report one of its length, so that a
+    huge one costs nothing.
 
     Examples
     --------
@@ -31,25 +42,50 @@ def robust_metrics(contents: Iterable[RecordDict], f: int) -> MetricRecord:
     >>> robust_metrics([*honest, liar], f=1)
     {'loss': 0.6}
     """
-    reported: dict[str, list[float]] = {}
+    reported: dict[tuple[str, int | None], list[object]] = {}
     for content in contents:
-        values: dict[str, float] = {}
-        for record in content.metric_records.values():
-            for key, value in record.items():
-                number = _number(value)
-                if number is not None:
-                    values[key] = number
-        for key, number in values.items():
-            reported.setdefault(key, []).append(number)
-    return MetricRecord(
-        {key: median_low(values) for key, values in reported.items() if len(values) > 2 * f}
-    )
+        for key, value in _metrics(content).items():
+            length = len(value) if type(value) is list else None
+            if length is not None or _number(value) is not None:
+                reported.setdefault((key, length), []).append(value)
+    result = MetricRecord()
+    for (key, length), values in reported.items():
+        if len(values) <= 2 * f:
+            continue
+        if length is None:
+            result[key] = median_low(values)  # type: ignore[type-var, assignment]
+            continue
+        lists = [numbers for numbers in map(_numbers, values) if numbers is not None]
+        if len(lists) > 2 * f:
+            result[key] = [median_low(column) for column in zip(*lists, strict=True)]
+    return result
+
+
+def _metrics(content: object) -> dict[str, object]:
+    """All metrics of one reply; what is not well formed is left out."""
+    found: dict[str, object] = {}
+    try:
+        records = members(content, (RecordDict,), RECORDS)
+    except ValueError:
+        return found
+    for record in records.values():
+        items = record.__dict__.get("_data")
+        if type(record) is MetricRecord and type(items) is dict:
+            found.update((key, value) for key, value in items.items() if type(key) is str)
+    return found
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) not in (int, float, np.float64):
         return None
     try:
-        return value if math.isfinite(value) else None
+        return value if math.isfinite(value) else None  # type: ignore[arg-type, return-value]
     except OverflowError:  # a whole number past the range of float64
         return None
+
+
+def _numbers(values: object) -> list[float] | None:
+    """A list of finite floats; None where one is not."""
+    assert isinstance(values, list)
+    numbers = [_number(value) for value in values]
+    return None if None in numbers else [float(n) for n in numbers if n is not None]

@@ -5,16 +5,57 @@ from __future__ import annotations
 from .rule import Aggregator
 
 
+class QuorumLostError(RuntimeError):
+    """Too many rounds in a row had too few valid replies to aggregate."""
+
+
 def effective_faults(
     aggregator: Aggregator, *, asked: int, valid: int, malformed: int, f: int
 ) -> int | None:
     """Return the f of this round, or None where the round must be skipped.
 
-    A malformed reply is a proven fault that is already out, so f falls by one for each. Silent
-    nodes (asked, nothing came) are taken for honest ones with a bad connection as long as the
-    rule admits the rest with that f. Where it does not, they count against f, as in the paper,
-    where a node that stays silent is a faulty one. More silent nodes than f can't all be
-    faulty ones, so then nothing is known of the rest and the round is skipped.
+    Of the n nodes asked at most f are faulty: that is all that is known beforehand. A reply is
+    valid, or *malformed* (no honest program sends it), or *silent*: nothing came, or the
+    SuperLink or the node itself said that it failed, as an honest one may. Let m be the valid
+    rows and s = n - m - malformed the silent nodes. With the need n > 2f of most rules:
+
+    ===========================================  =============  ==================================
+    what came                                    f of the round  because
+    ===========================================  =============  ==================================
+    all n valid                                  f              nothing new is known
+    malformed <= f, m > 2 (f - malformed)        f - malformed  each is a fault, and is out: at
+                                                                most the others are among the rows
+    malformed > f, m >= 1                        0              the bound f was wrong, and of the
+                                                                rows no fault is known; f = 0 is
+                                                                all that it still says (logged)
+    m > 2f, any s                                f              the silent may all be honest, so
+                                                                all f faults may be among the rows:
+                                                                the strongest assumption that the
+                                                                rule admits costs no safety
+    m <= 2f, s <= f, m > 2 (f - s)               f - s          the rows can't outvote f faults;
+                                                                so the silent count as faults, as
+                                                                in the paper, where a worker that
+                                                                sends nothing is a faulty one
+    m <= 2f, s > f                               skip           not all of the silent can be faults:
+                                                                there were honest ones, perhaps
+                                                                only honest ones, and f faults
+                                                                would rule the rows
+    m <= 2f, s <= f, m <= 2 (f - s)              skip           even with all silent nodes faulty
+                                                                the rest can't be outvoted
+    m = 0                                        skip           there is nothing to aggregate
+    ===========================================  =============  ==================================
+
+    With malformed and silent nodes together, the rows read with f - malformed in place of f. A
+    rule with another need (n >= 4f + 3) has that in place of m > 2f.
+
+    Parameters
+    ----------
+    aggregator : Aggregator
+        The rule, which says what n and f it admits.
+    asked, valid, malformed : int
+        How many nodes should have answered, gave a row, and proved themselves faulty.
+    f : int
+        `num_malicious_nodes`.
 
     Examples
     --------

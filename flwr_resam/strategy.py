@@ -5,36 +5,39 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
-from logging import ERROR, INFO, WARNING
+from logging import ERROR, INFO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg, Result
-from numpy.typing import NDArray
+from flwr.serverapp.strategy import Result
 
-from .aggregators import MDA
-from .device import checked_device, on_device
-from .errors import requirement
+from .arguments import (
+    Schedule,
+    at_least_zero,
+    checked_aggregator,
+    checked_output,
+    checked_rate,
+    checked_timeout,
+)
+from .asking import TolerantFedAvg
+from .device import checked_device, on_device, to_numpy
 from .flower import logger
-from .intake import Rejection, read_reply
-from .layout import Layout, Segments
-from .metrics import robust_metrics
-from .quorum import effective_faults
-from .rule import Aggregator, Chain, PreAggregator, Round, checked_f
+from .intake import Admitted, admit
+from .layout import Layout
+from .ledger import Ledger, round_lines
+from .loop import EvaluateFn, Plan, run_rounds
+from .quorum import QuorumLostError, effective_faults
+from .replies import match
+from .rule import Aggregate, Aggregator, Round, checked_f
+from .saver import Saver
 from .updates import Updates
 
-Schedule = Callable[[int], float]
 
-
-class QuorumLostError(RuntimeError):
-    """Too many rounds in a row had too few valid replies to aggregate."""
-
-
-class Resam(FedAvg):
+class Resam(TolerantFedAvg):
     """Resilient averaging of momentums, in place of `flwr.serverapp.strategy.FedAvg`.
 
     Each round the momentums that the nodes return are aggregated by a rule that up to
@@ -64,11 +67,20 @@ class Resam(FedAvg):
     max_skipped_rounds : int (default: 10)
         The run ends with an error after this many rounds in a row without enough valid
         replies.
+    timeout : float (default: 3600.0)
+        Seconds to wait for the replies of one round; later ones count as silence. `start` has
+        Flower's argument of this name, which wins for that run.
+    output_dir : str, Path or None (default: None)
+        A folder for ``ledger.jsonl``, which says what each node did in each round
+        (``python -m flwr_resam.report FOLDER`` shows it), and for checkpoints.
+    checkpoint_every : int (default: 0)
+        Rounds between checkpoints in ``output_dir``; 0 writes none.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
-        As for FedAvg, except for two defaults: the first round waits for the least number of
-        nodes that the rule admits with f faults, or for ``min_available_nodes``; and metrics
+        As for FedAvg, except for three things: the first round waits for the least number of
+        nodes that the rule admits with f faults, or for ``min_available_nodes``, and later
+        rounds go on with the nodes that are left, as long as they can be a quorum; and metrics
         are aggregated by the median (`robust_metrics`), never by a reported weight.
 
     Raises
@@ -102,6 +114,9 @@ class Resam(FedAvg):
         device: str | None = None,
         seed: int | None = None,
         max_skipped_rounds: int = 10,
+        timeout: float = 3600.0,
+        output_dir: str | Path | None = None,
+        checkpoint_every: int = 0,
         *,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
@@ -114,12 +129,14 @@ class Resam(FedAvg):
         evaluate_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None = None,
     ) -> None:
         self.num_malicious_nodes = checked_f(num_malicious_nodes)
-        self.aggregator = _checked_aggregator(aggregator)
-        self.learning_rate = _checked_rate(learning_rate)
-        self.weight_decay = _at_least_zero("weight_decay", weight_decay)
+        self.aggregator = checked_aggregator(aggregator)
+        self.learning_rate = checked_rate(learning_rate)
+        self.weight_decay = at_least_zero("weight_decay", weight_decay)
         self.device = checked_device(device)
         self.seed = seed
         self.max_skipped_rounds = max_skipped_rounds
+        self.timeout = checked_timeout(timeout)
+        self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
         nodes = min_available_nodes or min_train_nodes or self._least_nodes()
         self.aggregator.check(min_train_nodes or nodes, self.num_malicious_nodes)
         super().__init__(
@@ -133,17 +150,13 @@ class Resam(FedAvg):
             train_metrics_aggr_fn=train_metrics_aggr_fn or self._robust_metrics,
             evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._robust_metrics,
         )
-        self._asked: list[Message] = []
-        self._model: ArrayRecord | None = None
-        self._layout: Layout | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._reset_asking()
         self._rule_state: Any = self.aggregator.start()
         self._skipped = 0
-
-    def _least_nodes(self) -> int:
-        f = self.num_malicious_nodes
-        tried = range(2, 8 * f + 64)
-        # Where none will do, what is wrong shows when the rule checks this one.
-        return next((n for n in tried if self.aggregator.admits(n, f)), 2 * f + 1)
+        self._ledger: Ledger | None = None
 
     def summary(self) -> None:
         """Log summary configuration of the strategy."""
@@ -153,116 +166,139 @@ class Resam(FedAvg):
         logger.log(INFO, "\t│\t├── Malicious nodes tolerated: %d", self.num_malicious_nodes)
         logger.log(INFO, "\t│\t├── Learning rate: %s", "scheduled" if callable(rate) else rate)
         logger.log(INFO, "\t│\t├── Weight decay: %s", self.weight_decay)
+        logger.log(INFO, "\t│\t├── Output folder: %s", self.output_dir or "none")
         logger.log(INFO, "\t│\t└── Device: %s", self.device or "NumPy")
         super().summary()
 
-    def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Result:
-        """Run the training, as `flwr.serverapp.strategy.Strategy.start` does."""
-        Layout.of(initial_arrays)  # raises for a model that can't be aggregated, before any work
-        self._rule_state = self.aggregator.start()
-        self._skipped = 0
-        return super().start(grid, initial_arrays, *args, **kwargs)
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float | None = None,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: EvaluateFn | None = None,
+        resume: bool = False,
+    ) -> Result:
+        """Run the training, as `flwr.serverapp.strategy.Strategy.start` does.
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Sample nodes as FedAvg does, in a repeatable order, and note what goes to whom."""
-        with _seeded_sampling(self.seed, server_round):
-            messages = list(super().configure_train(server_round, arrays, config, grid))
-        order = {node: index for index, node in enumerate(grid.get_node_ids())}
-        messages.sort(key=lambda message: order.get(message.metadata.dst_node_id, len(order)))
-        self._asked = messages
-        self._model = arrays
-        self._layout = Layout.of(arrays)
-        return messages
+        Parameters
+        ----------
+        grid, initial_arrays, num_rounds, train_config, evaluate_config, evaluate_fn
+            As Flower has them.
+        timeout : float or None (default: None)
+            Seconds to wait for the replies of one round; None is the strategy's ``timeout``.
+        resume : bool (default: False)
+            Go on after the newest checkpoint in ``output_dir``, or begin where there is none;
+            `Saver` says what is restored. The result holds the metrics of the rounds since.
+
+        Raises
+        ------
+        ValueError
+            For a model that can't be aggregated, or a folder with checkpoints where ``resume``
+            is False.
+        CheckpointError
+            If the newest checkpoint is damaged, foreign, or of a run with other settings.
+        """
+        layout = Layout.of(initial_arrays)
+        layout.check_finite(initial_arrays)
+        self._reset()
+        self._patience = self.timeout if timeout is None else checked_timeout(timeout)
+        saver = Saver(self.output_dir, self.checkpoint_every, self._settings(layout), grid)
+        arrays, done = initial_arrays, 0
+        if (checkpoint := saver.begin(resume)) is not None:
+            arrays, done = checkpoint.arrays, checkpoint.round
+            self._rule_state, self._skipped = checkpoint.rule_state, checkpoint.skipped
+        if self.output_dir is not None:
+            self._ledger = Ledger(self.output_dir, after=done)
+        logger.log(INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds)
+        self.summary()
+
+        def after_round(number: int, model: ArrayRecord) -> None:
+            saver.after_round(number, model, self._rule_state, self._skipped)
+
+        return run_rounds(self, grid, arrays, Plan(
+            done, num_rounds, self._patience, train_config or ConfigRecord(),
+            evaluate_config or ConfigRecord(), evaluate_fn, after_round,
+        ))
+
+    def _settings(self, layout: Layout) -> dict[str, str]:
+        """What a run must share with a checkpoint to go on from it."""
+        names = ("aggregator", "num_malicious_nodes", "learning_rate", "weight_decay", "seed")
+        values = {name: getattr(self, name) for name in names}
+        texts = {name: "scheduled" if callable(v) else str(v) for name, v in values.items()}
+        return {**texts, "model": layout.fingerprint}
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Turn this round's replies into the next model; None keeps the model."""
-        if self._model is None or self._layout is None or not self._asked:
+        if self._model is None or self._layout is None:
             return None, None
-        layout, model = self._layout, self._model
-        sent = layout.views(model)
-        rows, contents, rejections = self._receive(replies, layout, sent)
-        f = effective_faults(
-            self.aggregator,
-            asked=len(self._asked),
-            valid=len(rows),
-            malformed=len(rejections),
-            f=self.num_malicious_nodes,
+        model, layout = self._model, self._layout
+        asked = [message.metadata.dst_node_id for message in self._asked]
+        admitted = admit(match(self._asked, replies), asked, layout, layout.views(model))
+        # Nodes that are gone and could not be asked any more are silent ones.
+        expected = max(len(asked), self.min_train_nodes)
+        self._faults = f = effective_faults(
+            self.aggregator, asked=expected, valid=len(admitted.rows),
+            malformed=admitted.proven, f=self.num_malicious_nodes,
         )
-        self._log_round(len(rows), rejections, f)
-        metrics = MetricRecord(
-            {
-                "n-asked": len(self._asked),
-                "n-valid": len(rows),
-                "n-rejected": len(rejections),
-                "n-silent": len(self._asked) - len(rows) - len(rejections),
-            }
-        )
-        if f is None:
+        self._log_round(admitted, expected, f)
+        metrics = MetricRecord({
+            "n-asked": expected,
+            "n-valid": len(admitted.rows),
+            "n-rejected": len(admitted.rejections),
+            "n-silent": expected - len(admitted.rows) - len(admitted.rejections),
+        })
+        done = None if f is None else self._aggregate(admitted, f, server_round)
+        if self.output_dir is not None:
+            self._ledger = self._ledger or Ledger(self.output_dir)
+            self._ledger.add(round_lines(server_round, asked, admitted, done))
+        if f is None or done is None:
             self._skip()
             return None, metrics
         self._skipped = 0
-        updates = Updates(on_device(list(rows.values()), self.device))
-        round = Round(
-            server_round, tuple(rows), np.random.default_rng([self.seed or 0, server_round]),
-            model=lambda: np.concatenate(sent),
+        rate = self.learning_rate
+        vector = to_numpy(done.vector)
+        new_model = layout.descend(
+            model, vector, rate(server_round) if callable(rate) else rate, self.weight_decay
         )
-        done = self.aggregator.step(updates, f=f, state=self._rule_state, round=round)
-        self._rule_state = done.state
-        new_model = self._step(sent, done.vector, server_round)
         metrics["f-effective"] = f
-        metrics["update-norm"] = float(np.linalg.norm(_host(done.vector).astype(np.float64)))
-        reported = self.train_metrics_aggr_fn(contents, self.weighted_by_key)
+        metrics["update-norm"] = float(np.linalg.norm(vector.astype(np.float64)))
+        reported = self._reported(self.train_metrics_aggr_fn, admitted.contents)
         metrics.update({key: value for key, value in reported.items() if key not in metrics})
         return new_model, metrics
 
-    def _receive(
-        self, replies: Iterable[Message], layout: Layout, sent: list[NDArray[Any]]
-    ) -> tuple[dict[int, Segments], list[RecordDict], list[Rejection]]:
-        """Match replies to instructions and let them through the gate, in the rows' order."""
-        asked = {m.metadata.message_id: m.metadata.dst_node_id for m in self._asked}
-        answers: dict[int, Message] = {}
-        rejected: dict[int, Rejection] = {}
-        for reply in replies:
-            node = asked.get(reply.metadata.reply_to_message_id)
-            if node is None:
-                logger.log(WARNING, "\t> Ignored a reply to nothing that was asked")
-            elif node in answers:
-                rejected[node] = Rejection(node, "more than one reply")
-            else:
-                answers[node] = reply
-        rows: dict[int, Segments] = {}
-        contents: list[RecordDict] = []
-        for node in asked.values():
-            if node not in answers or node in rejected:
-                continue
-            row = read_reply(answers[node], node, layout, sent)
-            if isinstance(row, Rejection):
-                rejected[node] = row
-            else:
-                rows[node] = row
-                contents.append(answers[node].content)
-        return rows, contents, list(rejected.values())
-
-    def _step(self, sent: list[NDArray[Any]], direction: Any, server_round: int) -> ArrayRecord:
-        """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the dtypes sent."""
-        assert self._layout is not None
-        assert self._model is not None
-        rate = self.learning_rate(server_round) if callable(self.learning_rate) else (
-            self.learning_rate
+    def _aggregate(self, admitted: Admitted, f: int, server_round: int) -> Aggregate | None:
+        """Apply the rule; None where the numbers that came leave it without a finite result."""
+        rows = list(admitted.rows.values())
+        generator = np.random.default_rng([self.seed or 0, server_round])
+        model, layout = self._model, self._layout
+        assert model is not None
+        assert layout is not None
+        round = Round(
+            server_round, tuple(admitted.rows), generator,
+            model=lambda: np.concatenate(layout.views(model)),
         )
-        theta = np.concatenate(sent)
-        step = rate * _host(direction).astype(np.float64)
-        moved = (1.0 - rate * self.weight_decay) * theta.astype(np.float64) - step
-        limit = np.finfo(theta.dtype).max
-        return self._layout.record(
-            np.clip(moved, -limit, limit).astype(theta.dtype), integers=self._model
-        )
+        try:
+            done = self.aggregator.step(
+                Updates(on_device(rows, self.device)), f=f, state=self._rule_state, round=round
+            )
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
+            return None
+        if not np.isfinite(to_numpy(done.vector)).all():
+            logger.log(ERROR, "\t> The result of `%s` is not finite", self.aggregator)
+            return None
+        if done.note:
+            logger.log(WARNING, "\t> %s", done.note)
+        self._rule_state = done.state
+        return done
 
     def _skip(self) -> None:
+        logger.log(ERROR, "\t> Round skipped, the model stays")
         self._skipped += 1
         if self._skipped >= self.max_skipped_rounds:
             raise QuorumLostError(
@@ -271,83 +307,3 @@ class Resam(FedAvg):
                 "The model is the one of the last good round. See the rejections logged above; "
                 "ask more nodes or lower `num_malicious_nodes`."
             )
-
-    def _log_round(self, valid: int, rejections: list[Rejection], f: int | None) -> None:
-        silent = len(self._asked) - valid - len(rejections)
-        logger.log(
-            INFO, "aggregate_train: %d valid, %d rejected, %d silent of %d nodes; f = %s",
-            valid, len(rejections), silent, len(self._asked), f,
-        )
-        for rejection in rejections:
-            logger.log(WARNING, "\t> Rejected node %d: %s", rejection.node, rejection.reason)
-        if f is None:
-            logger.log(
-                ERROR, "\t> Round skipped, the model stays: `%s` can't tolerate %d faults so",
-                self.aggregator, self.num_malicious_nodes,
-            )
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]  # noqa: ARG002
-    ) -> MetricRecord | None:
-        """Aggregate what nodes report of their evaluation; a liar ends and moves nothing."""
-        contents = [reply.content for reply in replies if reply.has_content()]
-        if not contents:
-            return None
-        return self.evaluate_metrics_aggr_fn(contents, self.weighted_by_key)
-
-    def _robust_metrics(self, contents: list[RecordDict], _weighted_by: str) -> MetricRecord:
-        return robust_metrics(contents, self.num_malicious_nodes)
-
-
-class _seeded_sampling:
-    """FedAvg samples from the global `random`: seed it for one call, then put it back."""
-
-    def __init__(self, seed: int | None, server_round: int) -> None:
-        self._seed = None if seed is None else f"{seed}-{server_round}"
-
-    def __enter__(self) -> None:
-        self._kept = random.getstate()
-        if self._seed is not None:
-            random.seed(self._seed)
-
-    def __exit__(self, *exception: object) -> None:
-        if self._seed is not None:
-            random.setstate(self._kept)
-
-
-def _host(vector: Any) -> NDArray[Any]:
-    return np.asarray(vector.cpu() if hasattr(vector, "cpu") else vector)
-
-
-def _checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
-    if aggregator is None:
-        return MDA()
-    if not isinstance(aggregator, Aggregator):
-        raise requirement(
-            "aggregator", "be an aggregator", repr(aggregator),
-            f'Write parse_rule("{aggregator}")' if isinstance(aggregator, str)
-            else "Choose one of flwr_resam.aggregators", error=TypeError,
-        )
-    if isinstance(aggregator, Chain) and isinstance(aggregator.last, PreAggregator):
-        raise requirement(
-            "aggregator", "end with a rule that leaves one vector", f"`{aggregator}`",
-            f"Add one at the right, as in `{aggregator} | mda`",
-        )
-    return aggregator
-
-
-def _checked_rate(rate: float | Schedule) -> float | Schedule:
-    if callable(rate):
-        return rate
-    if not (np.isfinite(rate) and rate > 0):
-        raise requirement(
-            "learning_rate", "be a finite number above 0", f"learning_rate = {rate}",
-            "Use 1.0 for updates of local training, or the rate of the paper's form",
-        )
-    return float(rate)
-
-
-def _at_least_zero(name: str, value: float) -> float:
-    if not (np.isfinite(value) and value >= 0):
-        raise requirement(name, "be a finite number, at least 0", f"{name} = {value}", "Use 0.0")
-    return float(value)

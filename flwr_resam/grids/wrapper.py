@@ -15,6 +15,11 @@ class GridWrapper(Grid):
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
 
+    @property
+    def inner(self) -> Grid:
+        """The grid inside."""
+        return self._grid
+
     def set_run(self, run: Any) -> None:
         """Set the run of the grid inside."""
         self._grid.set_run(run)

@@ -1,0 +1,133 @@
+"""Who did what in which round: one JSON line a node and round, for `flwr-resam report`.
+
+A line has ``round`` and ``node``, a ``status``, and what goes with it:
+
+* ``valid``: ``weight``, the node's share of the aggregate (not there for rules that weigh each
+  coordinate by itself), and ``distance`` from the aggregate in units of the median distance
+  (not there where that is 0); neither is there where the round was skipped;
+* ``rejected``: ``reason``;
+* ``silent``: asked, and nothing came;
+* ``unasked``: ``reason``; a message of this node that answered nothing of this round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .device import to_numpy
+from .intake import Admitted
+from .rule import Aggregate
+from .updates import Row
+
+LEDGER = "ledger.jsonl"
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Line:
+    """One node in one round."""
+
+    round: int
+    node: int
+    status: str
+    reason: str | None = None
+    weight: float | None = None
+    distance: float | None = None
+
+
+class Ledger:
+    """The ledger of one run, written as it goes.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``ledger.jsonl`` is; made where missing.
+    after : int
+        Rounds up to this one are kept, what else is there is dropped: a run that starts anew
+        begins at 0, one that resumes begins after its checkpoint.
+    """
+
+    def __init__(self, folder: Path, after: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / LEDGER
+        kept = [line for line in read_ledger(folder) if line.round <= after]
+        fresh = self._path.with_suffix(".tmp")
+        fresh.write_text("".join(map(_json, kept)), encoding="utf-8")
+        os.replace(fresh, self._path)
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Write the lines of one round."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(map(_json, lines)))
+
+
+def read_ledger(folder: Path) -> list[Line]:
+    """Read what a run has written so far; a last line that is not whole is left out."""
+    path = folder / LEDGER
+    if not path.exists():
+        return []
+    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [Line(**json.loads(line)) for line in whole]
+
+
+def round_lines(
+    server_round: int, asked: Sequence[int], admitted: Admitted, done: Aggregate | None
+) -> list[Line]:
+    """The lines of one round; ``done`` is None where the round was skipped."""
+    rows, lines = admitted.rows, []
+    rejected = {rejection.node: rejection.reason for rejection in admitted.rejections}
+    apart: dict[int, float | None] = {}
+    share: dict[int, float] = {}
+    if done is not None:
+        vector = to_numpy(done.vector)
+        apart = dict(zip(rows, _apart(list(rows.values()), vector), strict=True))
+        if done.weights is not None:
+            share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
+    for node in asked:
+        if node in rows:
+            line = Line(server_round, node, "valid", None, share.get(node), apart.get(node))
+        elif node in rejected:
+            line = Line(server_round, node, "rejected", rejected[node])
+        else:
+            line = Line(server_round, node, "silent")
+        lines.append(line)
+    return lines + [
+        Line(server_round, stray.node, "unasked", stray.reason) for stray in admitted.strays
+    ]
+
+
+def _apart(rows: Sequence[Row], vector: NDArray[Any]) -> list[float | None]:
+    """``||x_i - R||`` of each row, over their median; O(n d) time, one chunk of memory."""
+    # Float64 rows may be so large that their squares are not float64.
+    unit = max(float(np.abs(vector).max(initial=0.0)), 1.0)
+    squares = np.zeros(len(rows))
+    buffer = np.empty(min(_CHUNK, vector.size))
+    for index, row in enumerate(rows):
+        for start in range(0, vector.size, _CHUNK):
+            stop = min(start + _CHUNK, vector.size)
+            part = buffer[: stop - start]
+            row.read(start, stop, part)
+            with np.errstate(over="ignore"):
+                part -= vector[start:stop]
+                part /= unit
+            np.clip(part, -1e140, 1e140, out=part)
+            squares[index] += float(part @ part)
+    distances = np.sqrt(squares)
+    median = float(np.median(distances))
+    if median == 0.0:
+        return [None] * len(rows)
+    with np.errstate(over="ignore"):
+        return [float(ratio) for ratio in np.minimum(distances / median, 1e300)]
+
+
+def _json(line: Line) -> str:
+    items = {key: value for key, value in asdict(line).items() if value is not None}
+    return json.dumps(items) + "\n"

@@ -1,0 +1,60 @@
+"""Which nodes are asked: Flower's sampling, made repeatable and never waiting for ever.
+
+Flower's strategies wait in every round until ``min_available_nodes`` are connected, so that one
+node which is gone for good would stop the run. Here only the first round waits for all;
+later ones go on with the nodes that are there, as long as these can be a quorum.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from logging import INFO
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from .flower import logger, number_message
+
+_POLL = 1.0
+_SAY_EVERY = 10.0
+
+
+def connected(grid: Grid, enough: int, seconds: float) -> list[int]:
+    """The connected nodes, as soon as they are ``enough`` or the time is over."""
+    started = time.monotonic()
+    said = -_SAY_EVERY
+    while len(nodes := list(grid.get_node_ids())) < enough:
+        waited = time.monotonic() - started
+        if waited >= seconds:
+            break
+        if waited - said >= _SAY_EVERY:
+            said = waited
+            logger.log(INFO, "Waiting for nodes: %d of %d are connected", len(nodes), enough)
+        time.sleep(min(_POLL, seconds - waited))
+    return nodes
+
+
+def sample(
+    nodes: list[int], fraction: float, least: int, *, seed: int | None, server_round: int
+) -> list[int]:
+    """Draw as many nodes as FedAvg does, or all where they are fewer; in the grid's order.
+
+    Without a seed the draw comes from the global `random`, as FedAvg's does.
+    """
+    size = min(len(nodes), max(int(len(nodes) * fraction), least))
+    source: Any = random if seed is None else random.Random(f"{seed}-{server_round}")
+    chosen = set(source.sample(nodes, size))
+    return [node for node in nodes if node in chosen]
+
+
+def instructions(record: RecordDict, nodes: Iterable[int], message_type: str) -> list[Message]:
+    """One message to each node, under an id of its own."""
+    messages = [
+        Message(content=record, message_type=message_type, dst_node_id=node) for node in nodes
+    ]
+    for message in messages:
+        number_message(message)
+    return messages
