@@ -177,7 +177,9 @@ def sever(rows, f, rounds=4):
 
 
 def monna(rows, f, trusted=0):
-    ranked = sorted(range(len(rows)), key=lambda i: (i != trusted, distance(rows[i], rows[trusted])))
+    ranked = sorted(
+        range(len(rows)), key=lambda i: (i != trusted, distance(rows[i], rows[trusted]))
+    )
     return average([rows[i] for i in ranked[: len(rows) - f]])
 
 
@@ -198,7 +200,8 @@ def caf(rows, f):
         value, v = top_eigenvector(covariance)
         if value < least:
             best, least = mu, value
-        tau = [float((row - mu) @ v) ** 2 if ci > 0 else 0.0 for ci, row in zip(c, rows, strict=True)]
+        along = [float((row - mu) @ v) for row in rows]
+        tau = [t**2 if ci > 0 else 0.0 for ci, t in zip(c, along, strict=True)]
         if max(tau) == 0.0:
             break
         c = [ci * (1 - t / max(tau)) for ci, t in zip(c, tau, strict=True)]

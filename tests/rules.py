@@ -14,7 +14,7 @@ ARGUMENTS = {
 }
 """For the rules that can't be made without."""
 
-SIZES = [(1, 0), (3, 1), (4, 1), (5, 2), (7, 1), (8, 3), (11, 2), (15, 3)]
+SIZES = [(1, 0), (3, 1), (5, 2), (7, 1), (8, 3), (11, 2)]
 
 
 def make(name):
