@@ -7,9 +7,6 @@ reference as the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,17 +60,13 @@ class _WithVector(_Matrix):
         self._vector = self._xp.astype(vector, self._xp.float64, copy=False)
         self.n, self.d, self.single = source.n + 1, source.d, source.single
 
-    def blocks(self, chosen: NDArray[np.intp] | None = None) -> Iterator[tuple[int, int, Any]]:
-        """Yield (start, stop, float64 block) over all or the chosen rows."""
+    def _read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
         rows = None if chosen is None else chosen[chosen < self.n - 1]
-        below = chosen is None or len(rows) < len(chosen)  # type: ignore[arg-type]
-        if rows is not None and len(rows) == 0:
-            yield 0, self.d, self._vector[None, :]
-            return
-        for start, stop, block in self._base.blocks(rows):
-            yield start, stop, self._xp.concat(
-                [block, self._vector[None, start:stop]], axis=0
-            ) if below else block
+        below = chosen is None or rows is None or len(rows) < len(chosen)
+        parts = [] if rows is not None and not len(rows) else [self._base._read(start, stop, rows)]
+        if below:
+            parts.append(self._vector[None, start:stop])
+        return self._xp.concat(parts, axis=0)
 
 
 def _unmixed(source: _Matrix) -> Updates:
