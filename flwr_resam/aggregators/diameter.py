@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 from .vertex_cover import CoverSearch, SearchExhausted, cover_bound
 
-NODES = 4000
-TIE_NODES = 400
+NODES = 1000
+TIE_NODES = 150
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,13 @@ class Subset:
     ----------
     rows : list of int
         Ascending.
-    exact : bool
-        Whether no other subset of so many rows has a smaller diameter. If not, the diameter
-        is at most twice the least.
+    factor : float
+        The diameter is proven to be at most this times the least: 1 where the search came to
+        its end, never above 2.
     """
 
     rows: list[int]
-    exact: bool
+    factor: float = 1.0
 
 
 def smallest_diameter(
@@ -36,9 +38,9 @@ def smallest_diameter(
     """Return m rows whose largest pairwise distance is least.
 
     Rows have diameter at most D exactly when the other n - m are a vertex cover of the graph
-    that joins rows farther apart than D, so D is bisected. The least ball around a row that
-    holds m rows brackets D within a factor of two, and is the answer where the search runs
-    out of ``nodes``.
+    that joins rows farther apart than D, so D is bisected. The best ball, the m rows nearest
+    one row, brackets D within a factor of two before the search begins. A graph that takes
+    more than ``nodes`` is left undecided, and the smallest D that could be decided is taken.
 
     Parameters
     ----------
@@ -47,8 +49,8 @@ def smallest_diameter(
     m : int
         How many rows to keep, 1 <= m <= n.
     nodes, tie_nodes : int
-        How many nodes of branch and bound to visit for the diameter, and for each of the two
-        ways to choose among subsets of that diameter.
+        How many nodes of branch and bound to visit for each graph, and for each of the two
+        ways to choose among subsets of the same diameter.
 
     Returns
     -------
@@ -61,33 +63,37 @@ def smallest_diameter(
     --------
     >>> points = np.array([0.0, 1.0, 5.0, 6.0, 6.5])
     >>> smallest_diameter((points[:, None] - points[None, :]) ** 2, 3)
-    Subset(rows=[2, 3, 4], exact=True)
+    Subset(rows=[2, 3, 4], factor=1.0)
     """
     n = len(squared)
     everyone, budget = (1 << n) - 1, n - m
     kept, radius = _best_ball(squared, m)
     levels = np.unique(squared[np.triu_indices(n, 1)])
-    low = int(np.searchsorted(levels, radius)) - 1  # no subset has a diameter this small
-    high = int(np.searchsorted(levels, _diameter(squared, kept)))  # `kept` has this one
-    search = CoverSearch(nodes)
-    try:
-        while high - low > 1:
-            middle = (low + high) // 2
-            cover = search.cover(_farther_than(squared, levels[middle]), everyone, budget)
-            if cover is None:
-                low = middle
-            else:
-                kept = _kept(cover, n, m)
-                high = int(np.searchsorted(levels, _diameter(squared, kept)))
-    except (SearchExhausted, RecursionError):
-        return Subset(kept, exact=False)
-    if m == n or m == 1:
-        return Subset(list(range(m)), exact=True)
+    # No subset has the diameter levels[proven], none is known with levels[low], `kept` has
+    # levels[high].
+    proven = low = int(np.searchsorted(levels, radius)) - 1
+    high = int(np.searchsorted(levels, _diameter(squared, kept)))
+    while high - low > 1:
+        middle = (low + high) // 2
+        graph = _farther_than(squared, levels[middle])
+        try:
+            cover = CoverSearch(nodes).cover(graph, everyone, budget)
+        except (SearchExhausted, RecursionError):
+            low = middle
+            continue
+        if cover is None:
+            proven = low = middle
+        else:
+            kept = _kept(cover, n, m)
+            high = int(np.searchsorted(levels, _diameter(squared, kept)))
+    if low > proven:
+        return Subset(kept, min(2.0, math.sqrt(levels[high] / max(levels[proven + 1], _TINY))))
+    if m in (1, n):
+        return Subset(list(range(m)))
     graph = _farther_than(squared, levels[high])
     return Subset(
         _least_sum(squared, graph, budget, tie_nodes)
-        or _first_in_order(graph, kept, budget, tie_nodes),
-        exact=True,
+        or _first_in_order(graph, kept, budget, tie_nodes)
     )
 
 

@@ -15,7 +15,7 @@ from .diameter import Subset, smallest_diameter
 
 _NOTE = (
     "`mda`: the search for the least diameter was cut short; the rows averaged have at most "
-    "twice that diameter, and lambda is {:.3g}"
+    "{:.3g} times that diameter, and lambda is {:.3g}"
 )
 
 
@@ -33,9 +33,9 @@ class MDA(WeightRule):
 
     Needs n > 2f. lambda = 2 f / (n - f), within a factor two of the least that any rule has.
 
-    The search is exponential in the worst case, so it has a budget of nodes. Past it the least
-    ball, or a better subset if one was found, stands in: its diameter is at most twice the
-    least, lambda is 3 f / (n - f), and the `note` of the `Aggregate` says so.
+    The search is exponential in the worst case, so it has a budget of nodes. Past it the best
+    subset that was found stands in. Its diameter is proven to be at most c <= 2 times the
+    least, lambda is (1 + c) f / (n - f) then, and the `note` of the `Aggregate` gives both.
 
     El Mhamdi et al., "Genuinely distributed Byzantine machine learning", 2020; Farhadkhani et
     al., 2022.
@@ -60,7 +60,8 @@ class MDA(WeightRule):
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
         subset = self.subset(updates.geometry(), f)
         weights = _equal(subset, updates.n)
-        note = None if subset.exact else _NOTE.format(3.0 * f / (updates.n - f))
+        found = 1.0 + subset.factor
+        note = None if found == 2.0 else _NOTE.format(found - 1.0, found * f / (updates.n - f))
         return Aggregate(updates.combine(weights), weights, note=note)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002

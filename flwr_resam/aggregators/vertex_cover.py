@@ -204,13 +204,12 @@ def _double_matching(graph: list[int], alive: int) -> dict[int, int]:
                 right = (end & -end).bit_length() - 1
                 free ^= 1 << right
                 parent[right] = left
-                while True:
-                    left = parent[right]
-                    before = partner.get(left)
-                    partner[left], owner[right] = right, left
-                    if before is None:
-                        break
-                    right = before
+                step: int | None = right
+                while step is not None:  # swap along the path back to the root
+                    last = parent[step]
+                    before = partner.get(last)
+                    partner[last], owner[step] = step, last
+                    step = before
                 break
             for right in _bits(near):
                 parent[right] = left
