@@ -128,7 +128,9 @@ def momentum_mod(beta: float = 0.9) -> Mod:
     handler's reply it forms u = theta_sent - theta_local, updates the momentum in
     ``Context.state``, and sends that in place of the weights, under the key `momentum`.
     Messages of other types and error replies pass untouched. Put it first in the list, so that
-    it is the last to see the reply.
+    it is the last to see the reply: a mod after it changes the weights that u is taken of. Only
+    a mod that plays a Byzantine node stands before it, since what a Byzantine node sends in
+    place of the momentum is its own choice.
 
     Parameters
     ----------

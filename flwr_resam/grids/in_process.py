@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Iterable
 from typing import Any
@@ -107,13 +108,19 @@ class InProcessGrid(Grid):
         return [self._replies.pop(number) for number in message_ids if number in self._replies]
 
     def send_and_receive(
-        self,
-        messages: Iterable[Message],
-        *,
-        timeout: float | None = None,  # noqa: ARG002  the nodes answer before this returns
+        self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Let the nodes answer, one after the other, in the order of the messages."""
-        return list(self.pull_messages(self.push_messages(messages)))
+        """Let the nodes answer, one after the other, in the order of the messages.
+
+        A node that takes longer than ``timeout`` seconds by itself is late: its reply is lost.
+        """
+        replies: list[Message] = []
+        for message in messages:
+            started = time.monotonic()
+            answer = list(self.pull_messages(self.push_messages([message])))
+            if timeout is None or time.monotonic() - started <= timeout:
+                replies += answer
+        return replies
 
     def _answer(self, message: Message) -> Message:
         context = self.contexts[message.metadata.dst_node_id]
