@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import requirement
 from ..geometry import Geometry
 from ..rule import WeightRule
-from .geometric_median import weiszfeld
+from .geometric_median import median_weights
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ class GeometricMedianOfMeans(WeightRule):
         means = np.zeros((k, n))
         for group, rows in enumerate(np.array_split(np.arange(n), k)):
             means[group, rows] = 1.0 / len(rows)
-        return weiszfeld(geometry.mix(means)) @ means
+        return median_weights(geometry.mix(means)) @ means
