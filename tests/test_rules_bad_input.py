@@ -158,6 +158,8 @@ def test_default_buckets_leave_what_every_later_rule_needs(n, f):
         (lambda: ByzantineSGD(deviation=1.0, diameter=-1.0, rounds=1), "diameter"),
         (lambda: ByzantineSGD(deviation=1.0, diameter=1.0, rounds=0), "rounds"),
         (lambda: ByzantineSGD(1.0, 1.0, 1, delta=1.0), "delta"),
+        (lambda: parse_rule("byzantine-sgd(deviation=far, diameter=1, rounds=9)"), "deviation"),
+        (lambda: parse_rule("multikrum(m=true)"), "m"),
     ],
 )
 def test_arguments_out_of_range(build, parameter):

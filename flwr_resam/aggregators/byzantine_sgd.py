@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from ..checks import check_positive, check_whole
 from ..errors import requirement
 from ..geometry import Geometry
 from ..joined import Joined
@@ -63,14 +64,11 @@ class ByzantineSGD(Aggregator):
 
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can meet."""
-        for name in ("deviation", "diameter", "rounds"):
-            value = getattr(self, name)
-            if not 0.0 < value < np.inf:
-                raise requirement(
-                    name, "be a finite number above 0", f"{name} = {value}",
-                    "Give the bound that the training keeps",
-                )
-        if not 0.0 < self.delta < 1.0:
+        for name in ("deviation", "diameter"):
+            check_positive(name, getattr(self, name), "Give the bound that the training keeps")
+        check_whole("rounds", self.rounds, "Give the number of rounds of the training")
+        check_positive("delta", self.delta, "Use 0.1")
+        if self.delta >= 1.0:
             raise requirement("delta", "lie between 0 and 1", f"delta = {self.delta}", "Use 0.1")
 
     def start(self) -> Any:

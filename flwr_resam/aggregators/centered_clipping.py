@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_positive, check_whole
 from ..joined import Joined
 from ..rule import Aggregate, Aggregator, Round
 from ..updates import Updates
@@ -48,11 +48,8 @@ class CenteredClipping(Aggregator):
 
     def __post_init__(self) -> None:
         """Refuse a radius or a number of steps that moves nothing."""
-        check_radius(self.radius)
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise requirement(
-                "steps", "be a whole number, at least 1", f"steps = {self.steps}", "Use 3"
-            )
+        check_positive("radius", self.radius, "Use the length of a typical honest row")
+        check_whole("steps", self.steps, "Use 3")
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
         n = updates.n
@@ -84,13 +81,3 @@ def _clip_steps(gram: NDArray[np.float64], radius: float, steps: int) -> NDArray
         weights = weights * (1.0 - share.sum())
         weights[:n] += share
     return weights
-
-
-def check_radius(radius: object) -> None:
-    """Raise unless ``radius`` is a length that rows can be clipped to."""
-    number = isinstance(radius, int | float) and not isinstance(radius, bool)
-    if not number or not 0.0 < radius < np.inf:  # type: ignore[operator]
-        raise requirement(
-            "radius", "be a finite number above 0", f"radius = {radius!r}",
-            "Use the length of a typical honest row",
-        )

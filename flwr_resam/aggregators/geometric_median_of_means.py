@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_whole
 from ..geometry import Geometry
 from ..rule import WeightRule
 from .geometric_median import median_weights
@@ -45,11 +45,8 @@ class GeometricMedianOfMeans(WeightRule):
 
     def __post_init__(self) -> None:
         """Refuse what is no number of groups."""
-        if self.k is not None and (not isinstance(self.k, int) or self.k < 1):
-            raise requirement(
-                "k", "be a whole number, at least 1", f"k = {self.k}",
-                "Leave it out to have 2f + 1 groups",
-            )
+        if self.k is not None:
+            check_whole("k", self.k, "Leave it out to have 2f + 1 groups")
 
     def admits(self, n: int, f: int) -> bool:
         """Whether a majority of the groups is free of faults."""

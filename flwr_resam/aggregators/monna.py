@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_whole
 from ..errors import requirement
 from ..geometry import Geometry
 from ..rule import Aggregate, Aggregator, Round
@@ -47,10 +48,7 @@ class MoNNA(Aggregator):
 
     def __post_init__(self) -> None:
         """Refuse what is no row's number."""
-        if not isinstance(self.trusted, int) or self.trusted < 0:
-            raise requirement(
-                "trusted", "be a row's number, from 0", f"trusted = {self.trusted}", "Use 0"
-            )
+        check_whole("trusted", self.trusted, "Rows are numbered from 0", least=0)
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:
         n = updates.n

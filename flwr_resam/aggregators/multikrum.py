@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_whole
 from ..geometry import Geometry
 from ..rule import WeightRule
 from .krum import krum_scores
@@ -42,11 +42,8 @@ class MultiKrum(WeightRule):
 
     def __post_init__(self) -> None:
         """Refuse an m that averages nothing."""
-        if self.m is not None and (not isinstance(self.m, int) or self.m < 1):
-            raise requirement(
-                "m", "be a whole number, at least 1", f"m = {self.m}",
-                "Leave it out to average n - f - 2 rows",
-            )
+        if self.m is not None:
+            check_whole("m", self.m, "Leave it out to average n - f - 2 rows")
 
     def admits(self, n: int, f: int) -> bool:
         """Whether every score counts a majority of honest rows and m rows can be trusted."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_positive, check_whole
 from ..errors import requirement
 from ..rule import Aggregate, Aggregator, Round
 from ..updates import Array, Updates
@@ -60,19 +61,16 @@ class Safeguard(Aggregator):
 
     def __post_init__(self) -> None:
         """Refuse windows and thresholds that can't be."""
-        whole = isinstance(self.short, int) and isinstance(self.long, int)
-        if not whole or not 1 <= self.short < self.long:
+        check_whole("short", self.short, "Use 100")
+        check_whole("long", self.long, "Use 600")
+        if self.short >= self.long:
             raise requirement(
-                "short", "be a whole number, at least 1 and less than `long`",
-                f"short = {self.short}, long = {self.long}", "Use 100 and 600",
+                "short", "be less than `long`", f"short = {self.short}, long = {self.long}",
+                "Use 100 and 600",
             )
         for name in ("short_threshold", "long_threshold"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < np.inf:
-                raise requirement(
-                    name, "be a finite number above 0", f"{name} = {value}",
-                    "Leave it out to take it from the data",
-                )
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name), "Leave it out to take it from the data")
 
     def start(self) -> Any:
         """Nothing remembered, nobody dropped."""

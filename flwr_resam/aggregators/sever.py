@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_whole
 from ..geometry import Geometry
 from ..rule import WeightRule
 from .spectrum import centred, top_direction
@@ -44,10 +44,7 @@ class Sever(WeightRule):
 
     def __post_init__(self) -> None:
         """Refuse a number of passes that drops nothing."""
-        if not isinstance(self.rounds, int) or self.rounds < 1:
-            raise requirement(
-                "rounds", "be a whole number, at least 1", f"rounds = {self.rounds}", "Use 4"
-            )
+        check_whole("rounds", self.rounds, "Use 4")
 
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """1 / (n - f) on the rows that no pass drops."""

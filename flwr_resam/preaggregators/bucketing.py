@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_whole
 from ..geometry import Geometry
 from ..rule import PreAggregator, Round
 
@@ -46,11 +46,8 @@ class Bucketing(PreAggregator):
 
     def __post_init__(self) -> None:
         """Refuse buckets without rows."""
-        if self.s is not None and (not isinstance(self.s, int) or self.s < 1):
-            raise requirement(
-                "s", "be a whole number, at least 1", f"s = {self.s}",
-                "Leave it out for the largest that the faults allow",
-            )
+        if self.s is not None:
+            check_whole("s", self.s, "Leave it out for the largest that the faults allow")
 
     def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
         """Any rows can be shuffled; the next stage's need counts."""

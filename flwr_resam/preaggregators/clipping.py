@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_positive
 from ..geometry import Geometry
 from ..rule import PreAggregator, Round
 
@@ -38,12 +38,7 @@ class Clipping(PreAggregator):
 
     def __post_init__(self) -> None:
         """Refuse what is no length."""
-        number = isinstance(self.radius, int | float) and not isinstance(self.radius, bool)
-        if not number or not 0.0 < self.radius < np.inf:
-            raise requirement(
-                "radius", "be a finite number above 0", f"radius = {self.radius!r}",
-                "Use the length of a typical honest row",
-            )
+        check_positive("radius", self.radius, "Use the length of a typical honest row")
 
     def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
         """Whatever f is."""
