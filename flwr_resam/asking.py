@@ -103,6 +103,8 @@ class TolerantFedAvg(FedAvg):
         Replies are matched to questions as in training. Silent nodes count as `effective_faults`
         counts them; where the rest can't outvote the faults, nothing is reported.
         """
+        if not self._questions:
+            return None
         answers = match(self._questions, replies).answers
         contents = [content for content in answers.values() if type(content) is RecordDict]
         logger.log(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,12 +121,14 @@ def load_newest(folder: Path, settings: dict[str, str]) -> Checkpoint | None:
         return _checked(load(newest), newest, settings)
     except CheckpointError as error:
         for other in older:
-            with suppress(CheckpointError):
+            try:
                 good = _checked(load(other), other, settings)
-                raise CheckpointError(
-                    f"{error} The older `{other}` (round {good.round}) is good: move the newer "
-                    "file away to resume from it."
-                ) from error
+            except CheckpointError:
+                continue
+            raise CheckpointError(
+                f"{error} The older `{other}` (round {good.round}) is good: move the newer file "
+                "away to resume from it."
+            ) from error
         raise CheckpointError(
             f"{error} No older checkpoint in `{folder}` is good. Start without `resume`, or with "
             "the settings of the checkpoint."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from statistics import median_low
+from typing import Any
 
 import numpy as np
 from flwr.app import MetricRecord, RecordDict
@@ -42,18 +43,19 @@ def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
     >>> robust_metrics([*honest, liar], f=1)
     {'loss': 0.6}
     """
-    reported: dict[tuple[str, int | None], list[object]] = {}
+    reported: dict[tuple[str, int | None], list[Any]] = {}
     for content in contents:
         for key, value in _metrics(content).items():
-            length = len(value) if type(value) is list else None
-            if length is not None or _number(value) is not None:
-                reported.setdefault((key, length), []).append(value)
+            if type(value) is list:
+                reported.setdefault((key, len(value)), []).append(value)
+            elif (number := _number(value)) is not None:
+                reported.setdefault((key, None), []).append(number)
     result = MetricRecord()
     for (key, length), values in reported.items():
         if len(values) <= 2 * f:
             continue
         if length is None:
-            result[key] = median_low(values)  # type: ignore[type-var, assignment]
+            result[key] = median_low(values)
             continue
         lists = [numbers for numbers in map(_numbers, values) if numbers is not None]
         if len(lists) > 2 * f:
@@ -75,17 +77,17 @@ def _metrics(content: object) -> dict[str, object]:
     return found
 
 
-def _number(value: object) -> float | None:
+def _number(value: object) -> int | float | None:
     if type(value) not in (int, float, np.float64):
         return None
+    number = value if type(value) is int else float(value)  # type: ignore[arg-type]
     try:
-        return value if math.isfinite(value) else None  # type: ignore[arg-type, return-value]
+        return number if math.isfinite(number) else None
     except OverflowError:  # a whole number past the range of float64
         return None
 
 
-def _numbers(values: object) -> list[float] | None:
-    """A list of finite floats; None where one is not."""
-    assert isinstance(values, list)
+def _numbers(values: list[object]) -> list[float] | None:
+    """The values as floats; None where one is no finite number."""
     numbers = [_number(value) for value in values]
     return None if None in numbers else [float(n) for n in numbers if n is not None]

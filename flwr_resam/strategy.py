@@ -181,12 +181,10 @@ class Resam(TolerantFedAvg):
         evaluate_fn: EvaluateFn | None = None,
         resume: bool = False,
     ) -> Result:
-        """Run the training, as `flwr.serverapp.strategy.Strategy.start` does.
+        """Run the training, as Flower's `Strategy.start` does, with two arguments of its own.
 
         Parameters
         ----------
-        grid, initial_arrays, num_rounds, train_config, evaluate_config, evaluate_fn
-            As Flower has them.
         timeout : float or None (default: None)
             Seconds to wait for the replies of one round; None is the strategy's ``timeout``.
         resume : bool (default: False)
@@ -225,10 +223,10 @@ class Resam(TolerantFedAvg):
 
     def _settings(self, layout: Layout) -> dict[str, str]:
         """What a run must share with a checkpoint to go on from it."""
-        names = ("aggregator", "num_malicious_nodes", "learning_rate", "weight_decay", "seed")
-        values = {name: getattr(self, name) for name in names}
-        texts = {name: "scheduled" if callable(v) else str(v) for name, v in values.items()}
-        return {**texts, "model": layout.fingerprint}
+        names = ("aggregator", "num_malicious_nodes", "weight_decay", "seed")
+        rate = "scheduled" if callable(self.learning_rate) else str(self.learning_rate)
+        texts = {name: str(getattr(self, name)) for name in names}
+        return {**texts, "learning_rate": rate, "model": layout.fingerprint}
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
