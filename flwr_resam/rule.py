@@ -63,8 +63,7 @@ class Aggregate:
         The weight of each row in the vector; None where it differs from coordinate to
         coordinate.
     state : object
-        What the next round's `step` takes; None for rules without memory. Dicts with string
-        keys, tuples, numbers and arrays, and nothing else, so that it can be stored.
+        What the next round's `step` takes; None for rules without memory.
     """
 
     vector: Array
@@ -143,7 +142,11 @@ class Aggregator(Rule):
         return None
 
     def start(self) -> Any:
-        """The state before the first round."""
+        """The state before the first round.
+
+        A state is None or a dict with string keys of numbers, arrays and tuples, and of such
+        dicts, so that it can be stored.
+        """
         return None
 
     def step(

@@ -68,7 +68,7 @@ def test_exceptions_are_exceptions(name, property):
     assert any(breaks(name, property, draw(9, 3, seed) + 2.0, f=2) for seed in range(20))
 
 
-@pytest.mark.parametrize(("name", "n"), [("mda", 7), ("krum*", 3), ("safeguard", 3)])
+@pytest.mark.parametrize(("name", "n"), [("krum*", 3), ("safeguard", 3)])
 def test_ties_are_broken_by_the_order_of_rows(name, n):
     assert any(breaks(name, "permutation", draw(n, 3, seed), f=1) for seed in range(20))
 
