@@ -219,8 +219,9 @@ def _fitting(value: object, field: Field[Any], name: str) -> object:
     )
     if len(plain) < len(allowed) or fits:
         return value
-    raise ValueError(
-        f"`{field.name}` in `{name}(...)` must be of type {field.type}. Found {value!r}."
+    raise requirement(
+        field.name, f"be of type {field.type} in `{name}(...)`", repr(value),
+        f"Write `{name}({field.name}=1)`, say",
     )
 
 

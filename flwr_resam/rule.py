@@ -146,7 +146,11 @@ class Aggregator(Rule):
         return None
 
     def start(self) -> Any:
-        """The state before the first round."""
+        """The state before the first round.
+
+        A state is None or a dict with string keys of numbers, arrays and tuples, and of such
+        dicts, so that it can be stored.
+        """
         return None
 
     def step(

@@ -68,14 +68,22 @@ def signmajority(rows, f):
     return per_coordinate(rows, vote)
 
 
-def mda(rows, f):
+def all_mda(rows, f):
+    """The mean of every subset of least diameter."""
     n = len(rows)
-    subsets = combinations(range(n), n - f)
-    best = min(
-        subsets,
-        key=lambda s: max((distance(rows[i], rows[j]) for i, j in combinations(s, 2)), default=0),
-    )
-    return average([rows[i] for i in best])
+    subsets = list(combinations(range(n), n - f))
+    sizes = [
+        max((distance(rows[i], rows[j]) for i, j in combinations(s, 2)), default=0.0)
+        for s in subsets
+    ]
+    return [
+        average([rows[i] for i in s])
+        for s, size in zip(subsets, sizes, strict=True) if size <= min(sizes) * (1 + 1e-12)
+    ]
+
+
+def mda(rows, f):
+    return all_mda(rows, f)[0]
 
 
 def krum_order(rows, neighbours, itself=False):

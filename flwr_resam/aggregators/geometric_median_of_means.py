@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..checks import check_whole
 from ..geometry import Geometry
 from ..rule import WeightRule
-from .geometric_median import median_weights
+from .geometric_median import GeometricMedian
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ class GeometricMedianOfMeans(WeightRule):
         means = np.zeros((k, n))
         for group, rows in enumerate(np.array_split(np.arange(n), k)):
             means[group, rows] = 1.0 / len(rows)
-        return median_weights(geometry.mix(means)) @ means
+        return GeometricMedian().weights(geometry.mix(means), f) @ means
