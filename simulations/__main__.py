@@ -18,11 +18,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from flwr_resam import QuorumLostError
+from simulations.bad_replies import BAD_REPLIES
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.figures import Curve, accuracy_over_rounds
 from simulations.in_process import run_in_process
 from simulations.results import Evaluation, read_evaluations, read_summary
+from simulations.robustness import Cell, check_names, measure
+from simulations.robustness_cell import HONEST, STRATEGIES
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -106,6 +109,40 @@ def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConf
     console.print(f"Figure {figure}")
 
 
+@app.command()
+def robustness(
+    output_dir: OutputDir = Path("results/robustness"),
+    engine: Annotated[str, typer.Option(help="in-process, or ray, Flower's own.")] = "ray",
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Only these strategies; repeat for several.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only these kinds of reply; repeat for several.")
+    ] = None,
+) -> None:
+    """Measure what one node's bad replies do to Resam and to Flower's own strategies."""
+    strategies, kinds = strategy or list(STRATEGIES), kind or list(BAD_REPLIES)
+    try:
+        check_names(strategies, kinds, engine)
+    except ValueError as error:
+        raise _fail(str(error), code=2) from None
+    with _progress("cell") as progress:
+        task = progress.add_task("starting", total=len(strategies) * (len(kinds) + 1))
+
+        def show(cell: Cell) -> None:
+            progress.update(task, advance=1, description=f"{cell.strategy}: {cell.kind}")
+
+        cells = measure(strategies, kinds, engine, output_dir.resolve(), show)
+    table = Table("strategy", "survives", "finite", "within 1 of the silent run")
+    for name in strategies:
+        own = [cell for cell in cells if cell.strategy == name and cell.kind != HONEST]
+        near = [cell for cell in own if cell.distance is not None and cell.distance < 1.0]
+        counts = (sum(c.survives for c in own), sum(c.finite for c in own), len(near))
+        table.add_row(name, *(f"{count} of {len(own)}" for count in counts))
+    console.print(table)
+    console.print(f"Table {output_dir / 'robustness.md'}, figures {output_dir / 'robustness.json'}")
+
+
 def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:
     task = progress.add_task(label, total=experiment.num_rounds)
     evaluations: list[Evaluation] = []
@@ -175,10 +212,10 @@ def _some(evaluations: list[Evaluation], count: int) -> list[Evaluation]:
     return evaluations[:-1:step] + evaluations[-1:]
 
 
-def _progress() -> Progress:
+def _progress(unit: str = "round") -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(),
-        TextColumn("round {task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
+        TextColumn(unit + " {task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
         TimeRemainingColumn(), console=console,
     )
 

@@ -1,0 +1,176 @@
+"""The robustness table: kinds of bad reply against strategies, a fresh process for each cell."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulations import robustness_cell
+from simulations.bad_replies import BAD_REPLIES
+from simulations.results import versions
+from simulations.robustness_cell import FAULTY, HONEST, NODES, ROUNDS, SILENT, STRATEGIES
+
+ENGINES = ("in-process", "ray")
+_PATIENCE = 300.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one strategy made of one kind of bad reply.
+
+    Attributes
+    ----------
+    strategy, kind : str
+        Which.
+    survives : bool
+        Whether the run came to its end.
+    finite : bool
+        Whether the final model is finite.
+    distance : float or None
+        Euclidean distance of the final model from that of the same strategy in the run in which
+        the node stayed silent; None where there is no finite model of either.
+    error : str or None
+        What ended the run.
+    """
+
+    strategy: str
+    kind: str
+    survives: bool
+    finite: bool
+    distance: float | None
+    error: str | None
+
+
+def measure(
+    strategies: Sequence[str],
+    kinds: Sequence[str],
+    engine: str,
+    folder: Path,
+    on_cell: Callable[[Cell], None] = lambda _: None,
+) -> list[Cell]:
+    """Measure the table and write ``robustness.json`` and ``robustness.md``, as it goes.
+
+    Parameters
+    ----------
+    strategies, kinds : sequence of str
+        Names of `STRATEGIES` and `BAD_REPLIES`; the kind "honest" comes on its own.
+    engine : str
+        "in-process", or "ray" for Flower's simulation engine.
+    folder : Path
+        Where the files go.
+    on_cell : callable
+        Called for each cell when it is done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "robustness.log"
+    log.unlink(missing_ok=True)
+    cells: list[Cell] = []
+    for strategy in strategies:
+        silent = _run(strategy, SILENT, engine, log).get("model")
+        for kind in [HONEST, *kinds]:
+            found = _run(strategy, kind, engine, log)
+            cell = _cell(strategy, kind, found, silent)
+            cells.append(cell)
+            on_cell(cell)
+            _write(cells, engine, folder)
+    return cells
+
+
+def _run(strategy: str, kind: str, engine: str, log: Path) -> dict[str, Any]:
+    """Run one cell in a process that has run nothing before."""
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", FLWR_TELEMETRY_ENABLED="0")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([robustness_cell.__name__])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=robustness_cell.outcome, args=(strategy, kind, engine, str(log), sender)
+    )
+    process.start()
+    sender.close()
+    found: dict[str, Any] = {"error": f"no end within {_PATIENCE:.0f} s"}
+    try:
+        if receiver.poll(_PATIENCE):
+            found = receiver.recv()
+            process.join(60.0)
+    except EOFError:
+        found = {"error": "the process died"}
+    if process.is_alive():
+        process.kill()
+    process.join()
+    return found
+
+
+def _cell(
+    strategy: str, kind: str, found: dict[str, Any], silent: list[float] | None
+) -> Cell:
+    model = found.get("model")
+    if model is None:
+        return Cell(strategy, kind, False, False, None, found["error"])
+    finite = all(map(math.isfinite, model))
+    distance = None
+    if finite and silent is not None and len(silent) == len(model):
+        distance = float(np.linalg.norm(np.subtract(model, silent)))
+    return Cell(strategy, kind, True, finite, distance, None)
+
+
+def _write(cells: Sequence[Cell], engine: str, folder: Path) -> None:
+    settings = {"engine": engine, "nodes": NODES, "faulty": 1, "partition": FAULTY,
+                "rounds": ROUNDS}
+    content = {"settings": settings, "versions": versions(), "cells": [asdict(c) for c in cells]}
+    (folder / "robustness.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "robustness.md").write_text(markdown(cells), encoding="utf-8")
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """The cells as a Markdown table: a row a kind, a column a strategy.
+
+    Examples
+    --------
+    >>> cells = [Cell("A", "NaN", True, True, 0.25, None), Cell("B", "NaN", False, False, None, "")]
+    >>> print(markdown(cells))
+    | one node sends | A | B |
+    |---|---|---|
+    | NaN | 0.25 | **dies** |
+    <BLANKLINE>
+    """
+    strategies = list(dict.fromkeys(cell.strategy for cell in cells))
+    kinds = list(dict.fromkeys(cell.kind for cell in cells))
+    found = {(cell.kind, cell.strategy): _text(cell) for cell in cells}
+    lines = [
+        f"| one node sends | {' | '.join(strategies)} |",
+        "|---" * (len(strategies) + 1) + "|",
+        *(
+            f"| {kind} | {' | '.join(found.get((kind, s), '') for s in strategies)} |"
+            for kind in kinds
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _text(cell: Cell) -> str:
+    if not cell.survives:
+        return "**dies**"
+    if not cell.finite:
+        return "**not finite**"
+    if cell.distance is None:
+        return "survives"
+    return f"{cell.distance:.2g}" if cell.distance < 1.0 else f"**{cell.distance:.2g}**"
+
+
+def check_names(strategies: Sequence[str], kinds: Sequence[str], engine: str) -> None:
+    """Raise a ValueError for a strategy, kind or engine that there is not."""
+    for names, known, what in (
+        (strategies, list(STRATEGIES), "strategy"), (kinds, list(BAD_REPLIES), "kind"),
+        ([engine], list(ENGINES), "engine"),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"`{name}` is no {what}. Choose among: {', '.join(known)}.")
