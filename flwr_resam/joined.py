@@ -68,14 +68,6 @@ class _WithVector(_Matrix):
             parts.append(self._vector[None, start:stop])
         return self._xp.concat(parts, axis=0)
 
-    def sample(self, count: int) -> Any:
-        """About ``count`` columns from all over the rows, float64."""
-        every = max(1, self.d // count)
-        parts = [block[:, ::every] for _, _, block in self.blocks()]
-        if parts:
-            return self._xp.concat(parts, axis=1)
-        return self._xp.zeros((self.n, 0), dtype=self._xp.float64, **self._like)
-
 
 def _unmixed(source: _Matrix) -> Updates:
     updates = object.__new__(Updates)
