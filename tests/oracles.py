@@ -82,10 +82,6 @@ def all_mda(rows, f):
     ]
 
 
-def mda(rows, f):
-    return all_mda(rows, f)[0]
-
-
 def krum_order(rows, neighbours, itself=False):
     scores = []
     for i, row in enumerate(rows):
@@ -296,8 +292,9 @@ def arc(rows, f):
 
 
 ORACLES = {
-    "mean": mean, "mda": mda, "cwtm": cwtm, "cwmed": cwmed, "meamed": meamed, "phocas": phocas,
-    "krum": krum, "krum*": krum_star, "multikrum": multikrum, "gm": gm, "gmom": gmom,
+    "mean": mean, "mda": lambda rows, f: all_mda(rows, f)[0], "cwtm": cwtm, "cwmed": cwmed,
+    "meamed": meamed, "phocas": phocas, "krum": krum, "krum*": krum_star,
+    "multikrum": multikrum, "gm": gm, "gmom": gmom,
     "bulyan": bulyan, "cge": cge, "sever": sever, "rge": rge, "monna": monna, "caf": caf,
     "smea": smea, "signmajority": signmajority,
 }

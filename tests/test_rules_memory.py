@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 from flwr_resam import InProcessGrid, Resam
 from flwr_resam.aggregators import ByzantineSGD, CenteredClipping, Mean, MoNNA, Safeguard
 from flwr_resam.joined import Joined
-from flwr_resam.preaggregators import NNM, Bucketing, Clipping
+from flwr_resam.preaggregators import ARC, NNM, Bucketing, Clipping
 from flwr_resam.rule import Round
 from flwr_resam.updates import Updates
 from tests import oracles_memory as oracles
@@ -190,9 +190,14 @@ def test_rows_of_any_finite_size_leave_the_rest_as_it_is(rule):
     for rows in rounds:
         rows[6] = np.full(3, 1.7e308)
     out, _ = run(rule, rounds, 2, np.zeros((6, 3)))
-    assert np.isfinite(out).all()
-    if not isinstance(rule, CenteredClipping):
-        assert abs(np.array(out)).max() < 1.0
+    assert abs(np.array(out)).max() < 1.0
+
+
+@pytest.mark.parametrize("stage", [Clipping(0.5), ARC()], ids=str)
+def test_rows_of_any_finite_size_are_clipped(stage):
+    rows = draw(7, 3)
+    rows[6] = np.full(3, 1.7e308)
+    assert np.linalg.norm(stage(rows, f=2), axis=1).max() <= np.linalg.norm(rows[:6], axis=1).max()
 
 
 @pytest.mark.parametrize("rule", [*RULES, CenteredClipping(1.0)], ids=str)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_positive, check_whole
+from ..clip import clip_factors
 from ..joined import Joined
 from ..rule import Aggregate, Aggregator, Round
 from ..updates import Updates
@@ -56,28 +57,26 @@ class CenteredClipping(Aggregator):
         # One point more than the rows: the last output or, before there is one, the origin.
         around = updates if state is None else Joined(updates, state["vector"])
         geometry = around.geometry()
-        weights = _clip_steps(
-            geometry.gram[: n + 1, : n + 1], self.radius / geometry.unit, self.steps
-        )
+        weights = self._weights(geometry.gram[: n + 1, : n + 1], geometry.unit)
         vector = around.combine(weights[: around.n])
         return Aggregate(vector, weights[:n], {"vector": vector})
+
+    def _weights(self, gram: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+        """Weights of v on the rows and on the point where it starts, the last one of ``gram``."""
+        n = len(gram) - 1
+        diagonal = np.diagonal(gram)
+        weights = np.zeros(n + 1)
+        weights[n] = 1.0
+        for _ in range(self.steps):
+            inner = gram @ weights
+            squared = np.maximum(weights @ inner - 2.0 * inner + diagonal, 0.0)[:n]
+            share = clip_factors(np.sqrt(squared), self.radius / unit, unit=unit) / n
+            weights = weights * (1.0 - share.sum())
+            weights[:n] += share
+        return weights
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
         """None exists, whatever n and f are."""
         return float("inf")
 
 
-def _clip_steps(gram: NDArray[np.float64], radius: float, steps: int) -> NDArray[np.float64]:
-    """Weights of v on the rows and on the point where it starts, the last one of ``gram``."""
-    n = len(gram) - 1
-    diagonal = np.diagonal(gram)
-    weights = np.zeros(n + 1)
-    weights[n] = 1.0
-    for _ in range(steps):
-        inner = gram @ weights
-        squared = np.maximum(weights @ inner - 2.0 * inner + diagonal, 0.0)[:n]
-        distances = np.sqrt(squared)
-        share = np.minimum(1.0, radius / np.maximum(distances, radius)) / n
-        weights = weights * (1.0 - share.sum())
-        weights[:n] += share
-    return weights

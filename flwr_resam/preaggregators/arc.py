@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..clip import clip_factors
 from ..geometry import Geometry
 from ..rule import PreAggregator, Round
 
@@ -37,7 +38,4 @@ class ARC(PreAggregator):
         n = geometry.n
         norms = np.sqrt(geometry.squared_norms)
         limit = np.sort(norms)[n - 1 - (2 * f * (n - f)) // n]
-        factors = np.ones(n)
-        longer = norms > limit
-        factors[longer] = limit / norms[longer]
-        return np.diag(factors)
+        return np.diag(clip_factors(norms, float(limit), unit=geometry.unit))

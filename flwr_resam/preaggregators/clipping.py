@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_positive
+from ..clip import clip_factors
 from ..geometry import Geometry
 from ..rule import PreAggregator, Round
 
@@ -46,5 +47,5 @@ class Clipping(PreAggregator):
 
     def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:  # noqa: ARG002
         """The factor of each row, on the diagonal."""
-        radius = self.radius / geometry.unit
-        return np.diag(radius / np.maximum(np.sqrt(geometry.squared_norms), radius))
+        norms, unit = np.sqrt(geometry.squared_norms), geometry.unit
+        return np.diag(clip_factors(norms, self.radius / unit, unit=unit))
