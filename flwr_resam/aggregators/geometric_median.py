@@ -143,11 +143,15 @@ def _descend(points: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.
         newton = np.linalg.lstsq(curvature / inverse.sum(), weiszfeld, rcond=1e-15)[0]
         done = _NOISE * np.sort(distances)[len(points) // 2]
         if np.linalg.norm(newton) <= done:
-            return y + newton
-        steps = [newton * 4.0**-k for k in range(12)] + [weiszfeld * 4.0**k for k in range(4)]
+            return np.asarray(y + newton)
+        steps = [newton, weiszfeld]
         gains = [_gain(points, y, step) for step in steps]
+        if gains[0] <= gains[1]:  # too far for Newton: search along both ways
+            steps += [newton * 4.0**-k for k in range(1, 12)]
+            steps += [weiszfeld * 4.0**k for k in range(1, 4)]
+            gains += [_gain(points, y, step) for step in steps[2:]]
         best = int(np.argmax(gains))
         if gains[best] <= 0.0:  # what is left to gain is less than rounding
-            return y + min(newton, weiszfeld, key=np.linalg.norm)
+            return np.asarray(y + min(newton, weiszfeld, key=np.linalg.norm))
         y = y + steps[best]
     return y
