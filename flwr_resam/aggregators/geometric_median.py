@@ -144,8 +144,12 @@ def _descend(points: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.
         done = _NOISE * np.sort(distances)[len(points) // 2]
         if np.linalg.norm(newton) <= done:
             return np.asarray(y + newton)
-        steps = [newton * 4.0**-k for k in range(12)] + [weiszfeld * 4.0**k for k in range(4)]
+        steps = [newton, weiszfeld]
         gains = [_gain(points, y, step) for step in steps]
+        if gains[0] <= gains[1]:  # too far for Newton: search along both ways
+            steps += [newton * 4.0**-k for k in range(1, 12)]
+            steps += [weiszfeld * 4.0**k for k in range(1, 4)]
+            gains += [_gain(points, y, step) for step in steps[2:]]
         best = int(np.argmax(gains))
         if gains[best] <= 0.0:  # what is left to gain is less than rounding
             return np.asarray(y + min(newton, weiszfeld, key=np.linalg.norm))
