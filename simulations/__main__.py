@@ -18,6 +18,7 @@ from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.figures import Curve, accuracy_over_rounds
 from simulations.in_process import run_in_process
+from simulations.processes import exit_on_sigterm
 from simulations.results import Evaluation, read_evaluations, read_summary
 
 app = typer.Typer(
@@ -157,4 +158,5 @@ def _progress() -> Progress:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     app()

@@ -43,6 +43,7 @@ class Experiment:
     seed: int
     output_dir: str
     connect_timeout: float
+    round_timeout: float
     device: str
 
     @classmethod
@@ -96,7 +97,7 @@ class Experiment:
         checked_beta(self.beta)
         for name in ("num_rounds", "batch_size", "local_steps", "evaluate_every"):
             _above(name.replace("_", "-"), getattr(self, name), 0)
-        for name in ("learning_rate", "local_learning_rate", "connect_timeout"):
+        for name in ("learning_rate", "local_learning_rate", "connect_timeout", "round_timeout"):
             _above(name.replace("_", "-"), getattr(self, name), 0.0)
         for name in ("weight_decay", "l2", "clip_norm", "seed"):
             if getattr(self, name) < 0:

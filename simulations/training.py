@@ -55,7 +55,7 @@ def run(
         weight_decay=experiment.weight_decay,
         device=experiment.device or None,
         seed=experiment.seed,
-        min_available_nodes=experiment.num_nodes,
+        # The grid has waited for all nodes; a round after one is lost goes on without it.
         fraction_evaluate=0.0,
     )
     model = models.build(experiment.dataset, experiment.seed)
@@ -78,6 +78,7 @@ def run(
             grid=_adversarial(nodes, experiment),
             initial_arrays=ArrayRecord(model.state_dict()),
             num_rounds=experiment.num_rounds,
+            timeout=experiment.round_timeout,
             evaluate_fn=evaluate,
         )
         outcome = Outcome(evaluations, result.arrays)
