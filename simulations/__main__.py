@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +21,7 @@ from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.figures import Curve, accuracy_over_rounds
 from simulations.in_process import run_in_process
+from simulations.processes import exit_on_sigterm
 from simulations.results import Evaluation, read_evaluations, read_summary
 from simulations.robustness import Cell, check_names, measure
 from simulations.robustness_cell import HONEST, STRATEGIES
@@ -221,6 +220,5 @@ def _progress(unit: str = "round") -> Progress:
 
 
 if __name__ == "__main__":
-    # Ended from outside, a run still ends the processes that it started.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    exit_on_sigterm()
     app()

@@ -117,6 +117,21 @@ class FlwrCli:
                     log.write(said)
                 raise RunFailed(f"{_cause(said)} (run {status}; log: {folder / LOG})")
 
+    def register(self, public_key: Path) -> int:
+        """Make a SuperNode's public key known and return the id that the node will have."""
+        answer, said = self.call(["supernode", "register", str(public_key), CONNECTION])
+        node = answer.get("node-id")
+        if not isinstance(node, int | str):
+            raise RunFailed(f"`flwr supernode register` failed: {last_line(said)}")
+        return int(node)
+
+    def nodes(self) -> dict[int, str]:
+        """Return the status of each node by its id: registered, online or offline."""
+        answer, _ = self.call(["supernode", "list", CONNECTION])
+        nodes = answer.get("nodes")
+        found = nodes if isinstance(nodes, list) else []
+        return {int(node["node-id"]): str(node["status"]) for node in found}
+
     def status(self, run_id: str) -> str:
         """Return what `flwr ls` says of a run."""
         answer, _ = self.call(["ls", CONNECTION, "--run-id", run_id])

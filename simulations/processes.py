@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -81,6 +82,15 @@ class ProcessGroup:
                 if marked and process.pid != os.getpid():
                     found.append(process)
         return found
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that it ends what it started."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def free_ports(count: int) -> list[int]:

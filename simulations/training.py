@@ -55,7 +55,7 @@ def run(
         weight_decay=experiment.weight_decay,
         device=experiment.device or None,
         seed=experiment.seed,
-        min_available_nodes=experiment.num_nodes,
+        # The grid has waited for all nodes; a round after one is lost goes on without it.
         fraction_evaluate=0.0,
     )
     model = models.build(experiment.dataset, experiment.seed)
