@@ -13,7 +13,7 @@ from flwr_resam.momentum import MOMENTUM_KEY, server_round_of
 class MomentumClient:
     """One node's client for one message.
 
-    Subclasses change what `compute` gives or what `send` makes of it.
+    Subclasses change what `compute` gives.
     """
 
     def __init__(self, context: Context) -> None:
@@ -29,7 +29,7 @@ class MomentumClient:
         record = momentum.step(training.update, server_round=number)
         metrics = MetricRecord({"train-loss": training.loss, "num-examples": training.examples})
         content = RecordDict({MOMENTUM_KEY: record, "metrics": metrics})
-        return Message(self.send(content), reply_to=message)
+        return Message(content, reply_to=message)
 
     def compute(self, message: Message, server_round: int) -> Training:
         """Train on the model that was sent."""
@@ -37,7 +37,3 @@ class MomentumClient:
         return train(
             arrays, self.settings, server_round=server_round, partition=self.partition
         )
-
-    def send(self, content: RecordDict) -> RecordDict:
-        """Return what goes out."""
-        return content

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +24,15 @@ class Training:
     Attributes
     ----------
     update : dict of arrays
-        The gradient by parameter name, averaged over the local steps.
+        The gradient by parameter name, averaged over the local steps. Of buffers, such as a
+        batch norm's statistics, ``sent - local``; of integer ones the local value.
     loss : float
         The mean loss over the local steps' batches.
     examples : int
         How many examples were seen.
     """
 
-    update: dict[str, NDArray[np.float32]]
+    update: dict[str, NDArray[Any]]
     loss: float
     examples: int
 
@@ -55,7 +58,8 @@ def train(
     torch.set_num_threads(1)  # the same sums in the same order on every engine
     dataset = data.load(settings.dataset)
     model = models.build(settings.dataset, settings.seed)
-    model.load_state_dict(arrays.to_torch_state_dict())
+    sent = arrays.to_torch_state_dict()
+    model.load_state_dict(sent)
     model.train()
     draw = generator(settings.seed, "batch", server_round=server_round, partition=partition)
     total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
@@ -78,8 +82,19 @@ def train(
                 total[name] += value.grad
                 if step + 1 < settings.local_steps:
                     value.sub_(settings.local_learning_rate * value.grad)
-    update = {name: (value / settings.local_steps).numpy() for name, value in total.items()}
+    update: dict[str, NDArray[Any]] = _buffers(model, sent)
+    update |= {name: (value / settings.local_steps).numpy() for name, value in total.items()}
     return Training(update, float(np.mean(losses)), settings.local_steps * settings.batch_size)
+
+
+def _buffers(model: nn.Module, sent: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    """What the forward passes did to the arrays of the model that no optimiser moves."""
+    state = model.state_dict()
+    names = state.keys() - dict(model.named_parameters()).keys()
+    return {
+        name: (sent[name] - state[name] if state[name].is_floating_point() else state[name]).numpy()
+        for name in names
+    }
 
 
 def _regularise_and_clip(model: nn.Module, settings: ClientSettings) -> None:

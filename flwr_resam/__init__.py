@@ -1,19 +1,22 @@
 """Byzantine-resilient federated learning for Flower: resilient averaging of momentums (RESAM)."""
 
 from .checkpoint import CheckpointError
-from .grids import AdversarialGrid, InProcessGrid, PartitionedGrid, answer_partition
+from .grids import AdversarialGrid, Adversary, InProcessGrid, PartitionedGrid, answer_partition
 from .momentum import WorkerMomentum, momentum_mod
 from .parse import parse_attack, parse_rule
 from .quorum import QuorumLostError
+from .schedule import Schedule
 from .strategy import Resam
 
 __all__ = [
     "AdversarialGrid",
+    "Adversary",
     "CheckpointError",
     "InProcessGrid",
     "PartitionedGrid",
     "QuorumLostError",
     "Resam",
+    "Schedule",
     "WorkerMomentum",
     "answer_partition",
     "momentum_mod",

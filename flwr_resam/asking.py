@@ -129,7 +129,9 @@ class TolerantFedAvg(FedAvg):
 
     def _least_nodes(self) -> int:
         f = self.num_malicious_nodes
-        return next(n for n in range(2, 8 * f + 64) if self.aggregator.admits(n, f))
+        tried = range(2, 8 * f + 64)
+        # Where none will do, what is wrong shows when the rule checks this one.
+        return next((n for n in tried if self.aggregator.admits(n, f)), 2 * f + 1)
 
     def _least_quorum(self) -> int:
         """The least number of connected nodes with which a round need not be skipped."""

@@ -1,13 +1,13 @@
 """How n rows lie to each other: the n x n table of inner products that weight rules decide on.
 
-The table is taken about a reference point that is one of the rows, in float64. Two things go
-wrong otherwise: ||x||^2 + ||y||^2 - 2<x, y> about the origin loses every digit when rows lie
-close together and far out, and the mean as the centre is wherever one giant row wants it.
+The table is taken about a centre among the majority, in float64. Two things go wrong otherwise:
+||x||^2 + ||y||^2 - 2<x, y> about the origin loses every digit when rows lie close together and
+far out, and the mean as the centre is wherever one giant row wants it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -16,9 +16,10 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-_SAMPLE_COLUMNS = 4096
-_GOOD_ENOUGH = 64.0  # how much farther from its neighbours the reference may lie than the best
-_PASSES = 6
+_SAMPLE_COLUMNS = 2048
+_GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
+_FARTHEST = 2.0**465  # a difference in units of `unit` whose square still adds up in float64
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 class Blocks(Protocol):
@@ -31,6 +32,9 @@ class Blocks(Protocol):
     def blocks(self) -> Iterator[tuple[int, int, Any]]:
         """Yield (start, stop, float64 block of all rows)."""
 
+    def sample(self, count: int) -> Any:
+        """At most ``count`` columns from all over the rows, float64."""
+
     @staticmethod
     def to_numpy(array: Any) -> NDArray[np.float64]:
         """Bring a small array to the host."""
@@ -38,16 +42,16 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Inner products of n rows and the origin about a reference row, in units of ``unit``.
+    """Inner products of n rows and the origin about a centre, in units of ``unit``.
 
     Attributes
     ----------
     gram : (n + 1, n + 1) float64
         ``<p_i - c, p_j - c> / unit**2`` for the rows p_0 .. p_{n-1}, the origin p_n and the
-        reference c. Rules that only compare need not know the unit.
+        centre c. Rules that only compare need not know the unit.
     unit : float
-        The length that counts as one. It is 1 for float32 rows, whose squares fit in float64,
-        and a power of two of the rows' own size for float64 rows, whose squares may not.
+        The length that counts as one. It is 1 unless float64 rows differ by so much or so
+        little that squares would leave the range of float64.
     """
 
     gram: NDArray[np.float64]
@@ -65,10 +69,7 @@ class Geometry:
 
     @cached_property
     def _squared(self) -> NDArray[np.float64]:
-        diagonal = np.diagonal(self.gram)
-        squared = diagonal[:, None] + diagonal[None, :] - 2.0 * self.gram
-        np.fill_diagonal(squared, 0.0)
-        return np.maximum(squared, 0.0)
+        return np.maximum(_squared_distances(self.gram), 0.0)
 
     @property
     def squared_distances(self) -> NDArray[np.float64]:
@@ -83,6 +84,9 @@ class Geometry:
     def mix(self, mixing: NDArray[np.float64]) -> Geometry:
         """The geometry of ``mixing @ rows``: M G M^T, with the weight that is left on the origin.
 
+        Mixed rows lie closer together than the rows they come from, so the table is taken
+        about a mixed row of the majority: M less that row's weights on both sides of G.
+
         Parameters
         ----------
         mixing : (n', n) float64
@@ -94,88 +98,111 @@ class Geometry:
         affine[height, -1] = 1.0
         # Rows that sum to one must not feel the rounding of their own sum through a far origin.
         affine[:height, -1][np.abs(affine[:height, -1]) < 1e-12] = 0.0
-        return Geometry(affine @ self.gram @ affine.T, self.unit)
+        rough = _squared_distances(affine @ self.gram @ affine.T)[:-1, :-1]
+        affine -= affine[int(np.argmin(_majority_reach(rough)))]
+        return Geometry(_symmetric(affine @ self.gram @ affine.T), self.unit)
 
 
 def measure(source: Blocks) -> Geometry:
-    """Measure the rows of ``source`` about a row in the middle of the majority.
+    """Measure the rows of ``source``: one pass, and a second where the first guess was bad.
 
-    A first guess of the reference comes from a sample of the columns. A guess is kept when no
-    other row turns out to lie far closer to its majority; else that row is the next guess.
-    The Byzantine rows can cost a further pass so, never a digit of the honest differences.
+    The first pass is about a row, chosen on a sample of the columns. It is kept when no row
+    turns out to lie far closer to its majority. Else the second pass is about the
+    coordinate-wise median, which no minority can move out of the range of the others.
+    Byzantine rows can cost that pass so, never a digit of the honest differences. Only for
+    float64 rows that need a ``unit`` there is a pass more, which finds it.
     """
-    n = source.n
-    unit = _unit(source)
-    reference = _central(_squared_distances(_sample_gram(source, unit)))
-    gram = np.zeros((n + 1, n + 1))
-    tried: set[int] = set()
-    for _ in range(_PASSES):
-        gram = _gram_about(source, reference, unit)
-        tried.add(reference)
-        squared = _squared_distances(gram[:n, :n])
-        reach = _majority_reach(squared)
-        best = int(np.argmin(reach))
-        if best in tried or reach[reference] <= _GOOD_ENOUGH**2 * reach[best]:
-            break
-        reference = best
-    return Geometry(gram, unit)
+    sample = source.sample(_SAMPLE_COLUMNS)
+    sampled = _inner_products(source, sample, _middle(sample), 1.0)[:-1, :-1]
+    row = int(np.argmin(_majority_reach(_squared_distances(sampled))))
+    gram = _gram_about(source, lambda block: block[row : row + 1, :], 1.0)
+    if _is_resolved(gram[:-1, :-1], row, source.single):
+        return Geometry(gram)
+    unit = 1.0 if source.single else _unit(source)
+    return Geometry(_gram_about(source, _middle, unit), unit)
+
+
+def _is_resolved(gram: NDArray[np.float64], centre: int, single: bool) -> bool:
+    """Whether the table about this row holds every digit that matters of the majority."""
+    if not np.isfinite(gram).all():
+        return False
+    # What is left of a difference of large numbers is noise; here it counts as that much.
+    diagonal = np.diagonal(gram)
+    noise = 1e-13 * (diagonal[:, None] + diagonal[None, :])
+    np.fill_diagonal(noise, 0.0)
+    reach = _majority_reach(np.maximum(_squared_distances(gram), noise))
+    if not single and reach.min() < 1e-270:  # squares may have vanished
+        return False
+    return bool(reach[centre] <= _GOOD_ENOUGH**2 * reach.min())
 
 
 def _unit(source: Blocks) -> float:
-    """A power of two near the median row's largest entry; 1 where squares can't overflow."""
-    if source.single or source.d == 0:
+    """A power of two such that the majority's differences have squares, and the largest too.
+
+    Differences are taken about the coordinate-wise median, the origin's among them. Those
+    more than 2**930 (1e280) times the majority's count as that.
+    """
+    largest = np.zeros(source.n + 1)
+    with np.errstate(all="ignore"):
+        for _, _, block in source.blocks():
+            if block.shape[1]:
+                points = _about(block, _middle(block))
+                largest = np.maximum(largest, source.to_numpy(abs(points)).max(axis=1))
+    largest = np.minimum(largest, _LARGEST)
+    ordered = np.sort(largest[:-1])
+    majority = ordered[source.n // 2 :]
+    majority = majority[majority > 0]
+    if not len(majority):
         return 1.0
-    largest = np.zeros(source.n)
-    for _, _, block in source.blocks():
-        top = source.to_numpy(abs(block)).max(axis=1) if block.shape[1] else 0.0
-        largest = np.maximum(largest, top)
-    if largest[largest > 0].min(initial=1.0) > 1e-100 and largest.max() < 1e100:
-        return 1.0
-    median = float(np.sort(largest)[(source.n - 1) // 2])
-    return float(2.0 ** np.floor(np.log2(median))) if median > 0 else 1.0
+    exponent = int(np.floor(np.log2(majority[0])))
+    if np.log2(largest.max()) - exponent > 460:
+        exponent += 460
+    return float(2.0 ** min(max(exponent, -1000), 1000))
 
 
-def _sample_gram(source: Blocks, unit: float) -> NDArray[np.float64]:
-    """Centred inner products over the first columns, enough to guess a reference from."""
-    for _, _, block in source.blocks():
-        sample = block[:, :_SAMPLE_COLUMNS]
-        return source.to_numpy(_block_gram(sample, sample[:1, :], unit))[:-1, :-1]
-    return np.zeros((source.n, source.n))
+def _gram_about(source: Blocks, centre: Callable[[Any], Any], unit: float) -> NDArray[np.float64]:
+    total = np.zeros((source.n + 1, source.n + 1))
+    with np.errstate(all="ignore"):  # what leaves the range is seen in the table
+        for _, _, block in source.blocks():
+            total += _inner_products(source, block, centre(block), unit)
+    return _symmetric(total)
 
 
-def _gram_about(source: Blocks, reference: int, unit: float) -> NDArray[np.float64]:
-    n = source.n
-    total: Any = np.zeros((n + 1, n + 1))
-    for _, _, block in source.blocks():
-        centre = block[reference : reference + 1, :]
-        total = total + source.to_numpy(_block_gram(block, centre, unit))
-    return np.asarray(total)
-
-
-def _block_gram(block: Any, centre: Any, unit: float) -> Any:
+def _inner_products(source: Blocks, block: Any, centre: Any, unit: float) -> NDArray[np.float64]:
     xp = array_namespace(block)
-    if unit != 1.0:
-        # Rows that are 1e140 times the median row count as that, so that squares stay finite.
-        block = xp.clip(block, -1e140 * unit, 1e140 * unit) / unit
-        centre = xp.clip(centre, -1e140 * unit, 1e140 * unit) / unit
-    points = xp.concat([block - centre, -centre], axis=0)
-    return xp.matmul(points, points.T)
+    with np.errstate(all="ignore"):
+        if unit > 2.0**900:  # the differences themselves could overflow
+            block, centre, unit = block * 2.0**-64, centre * 2.0**-64, unit * 2.0**-64
+        points = _about(block, centre)
+        if unit != 1.0:
+            limit = min(_FARTHEST * unit, _LARGEST)
+            points = xp.clip(points, -limit, limit) / unit
+        return source.to_numpy(xp.matmul(points, points.T))
+
+
+def _about(block: Any, centre: Any) -> Any:
+    """The rows and the origin, seen from the centre."""
+    return array_namespace(block).concat([block - centre, -centre], axis=0)
+
+
+def _middle(block: Any) -> Any:
+    """The (lower) median of every column, shape (1, width)."""
+    index = (block.shape[0] - 1) // 2
+    return array_namespace(block).sort(block, axis=0)[index : index + 1, :]
+
+
+def _symmetric(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(0.5 * gram + 0.5 * gram.T)
 
 
 def _squared_distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     diagonal = np.diagonal(gram)
-    squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
-    # What is left of a difference of large numbers is noise below this; it counts as the noise.
-    floor = 1e-13 * (diagonal[:, None] + diagonal[None, :])
-    squared = np.maximum(squared, floor)
+    with np.errstate(all="ignore"):
+        squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
     np.fill_diagonal(squared, 0.0)
     return np.asarray(squared)
 
 
 def _majority_reach(squared: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared radius around each row that holds half of the rows, itself included."""
-    return np.asarray(np.sort(squared, axis=1)[:, (len(squared)) // 2])
-
-
-def _central(squared: NDArray[np.float64]) -> int:
-    return int(np.argmin(_majority_reach(squared)))
+    """Squared radius around each row that holds more than half of the rows, itself included."""
+    return np.asarray(np.sort(squared, axis=1)[:, len(squared) // 2])

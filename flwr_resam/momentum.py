@@ -3,11 +3,14 @@
     m <- beta * m + (1 - beta) * u,   m = 0 at the start
 
 u is the worker's gradient (the paper's form) or, for local training, theta_sent - theta_local.
+Statistics of the data, such as a batch norm's running mean and variance, are sent as u: momentum
+is for parameters (see `buffers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from logging import INFO, WARNING
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +18,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
+from .buffers import buffer_names
 from .errors import requirement
+from .flower import logger
 
 MOMENTUM_KEY = "momentum"
 """The ArrayRecord of a reply that holds a momentum; any other name says: these are weights."""
@@ -37,6 +42,9 @@ class WorkerMomentum:
         Momentum coefficient, 0 <= beta < 1. 0 sends the update itself.
     state : RecordDict
         Where momentum, steps and round are kept between calls.
+    buffers : collection of str, optional
+        The float arrays that are statistics of the data, not parameters; None finds those of
+        PyTorch, Keras and Flax by their names.
 
     Raises
     ------
@@ -51,9 +59,12 @@ class WorkerMomentum:
     array([0.1, 0.2])
     """
 
-    def __init__(self, beta: float, state: RecordDict) -> None:
+    def __init__(
+        self, beta: float, state: RecordDict, buffers: Collection[str] | None = None
+    ) -> None:
         self._beta = checked_beta(beta)
         self._state = state
+        self._buffers = buffers
 
     def step(self, update: Mapping[str, NDArray[Any]], *, server_round: int) -> ArrayRecord:
         """Take one step and return the record to send under the key `momentum`.
@@ -61,55 +72,48 @@ class WorkerMomentum:
         Parameters
         ----------
         update : mapping of arrays
-            u by parameter name. Integer and boolean arrays go through as they are.
+            u by name. Integer and boolean arrays and buffers go through as they are.
         server_round : int
             The server's round t, from 1.
 
         Returns
         -------
         ArrayRecord
-            m by parameter name, in the dtypes of ``update``.
+            m by name, in the dtypes of ``update``.
         """
-        memory, steps = self._recall(update, server_round)
-        momentum: dict[str, NDArray[Any]] = {}
-        for name, value in update.items():
-            if not np.issubdtype(value.dtype, np.floating):
-                momentum[name] = value
-                continue
+        buffers = buffer_names(update, self._buffers)
+        parameters = {
+            name: value for name, value in update.items()
+            if name not in buffers and np.issubdtype(value.dtype, np.floating)
+        }
+        memory, steps = self._recall(parameters, server_round)
+        momentum: dict[str, Array] = {}
+        for name, value in parameters.items():
             wide = np.result_type(value.dtype, np.float32)
             fresh = np.asarray((1.0 - self._beta) * value.astype(wide), dtype=wide)
             if memory is not None and self._beta > 0.0:
                 fresh += np.asarray(self._beta * memory[name].numpy(), dtype=wide)
-            momentum[name] = fresh
+            momentum[name] = Array(fresh)
         steps += 1
-        kept = ArrayRecord({name: Array(value) for name, value in momentum.items()})
         if self._beta > 0.0:
-            self._state[_STATE_KEY] = kept
+            self._state[_STATE_KEY] = ArrayRecord(momentum)
         self._state[_STEPS_KEY] = ConfigRecord({"steps": steps, "round": server_round})
         scale = self._catch_up(steps, server_round)
-        if scale == 1.0 and all(momentum[name].dtype == update[name].dtype for name in update):
-            return kept  # one copy serves as memory and as message
-        return ArrayRecord(
-            {
-                name: Array(
-                    np.asarray(value * scale, dtype=update[name].dtype)
-                    if np.issubdtype(value.dtype, np.floating)
-                    else value
-                )
-                for name, value in momentum.items()
-            }
-        )
+        return ArrayRecord({
+            name: _scaled(momentum[name], scale, value.dtype) if name in momentum else Array(value)
+            for name, value in update.items()
+        })
 
     def _recall(
-        self, update: Mapping[str, NDArray[Any]], server_round: int
+        self, parameters: Mapping[str, NDArray[Any]], server_round: int
     ) -> tuple[ArrayRecord | None, int]:
         """Momentum and own steps so far; nothing where the memory is of another training."""
         memory = self._state.get(_STATE_KEY)
         past = self._state.get(_STEPS_KEY)
         if not isinstance(memory, ArrayRecord) or not isinstance(past, ConfigRecord):
             return None, 0
-        same_model = set(memory) == set(update) and all(
-            tuple(memory[name].shape) == update[name].shape for name in update
+        same_model = set(memory) == set(parameters) and all(
+            tuple(memory[name].shape) == parameters[name].shape for name in parameters
         )
         if not same_model or cast(int, past["round"]) >= server_round:
             return None, 0
@@ -118,22 +122,35 @@ class WorkerMomentum:
     def _catch_up(self, steps: int, server_round: int) -> float:
         if self._beta == 0.0 or steps >= server_round:
             return 1.0
-        return float((1.0 - self._beta**server_round) / (1.0 - self._beta**steps))
+        scale = float((1.0 - self._beta**server_round) / (1.0 - self._beta**steps))
+        if steps == 1:
+            logger.log(
+                INFO, "Momentum starts anew in round %d; it is sent %.3g times as large",
+                server_round, scale,
+            )
+        return scale
 
 
-def momentum_mod(beta: float = 0.9) -> Mod:
+def momentum_mod(beta: float = 0.9, *, buffers: Collection[str] | None = None) -> Mod:
     """Return a Flower mod that makes any ClientApp send momentum: ``ClientApp(mods=[...])``.
 
     It wraps the TRAIN handler: with theta_sent from the instruction and theta_local from the
     handler's reply it forms u = theta_sent - theta_local, updates the momentum in
     ``Context.state``, and sends that in place of the weights, under the key `momentum`.
     Messages of other types and error replies pass untouched. Put it first in the list, so that
-    it is the last to see the reply.
+    it is the last to see the reply: a mod after it changes the weights that u is taken of. Only
+    a mod that plays a Byzantine node stands before it, since what a Byzantine node sends in
+    place of the momentum is its own choice.
 
     Parameters
     ----------
     beta : float
         Momentum coefficient, 0 <= beta < 1; the paper's experiments use 0.9 to 0.99.
+    buffers : collection of str, optional
+        The float arrays that are statistics of the data, such as the running variance of a
+        batch norm, and take no momentum. None finds those of PyTorch, Keras and Flax by their
+        names. Give them where arrays have numbers for names, as in
+        ``ArrayRecord(model.get_weights())``: ``buffers=["2", "3"]``.
 
     Raises
     ------
@@ -168,8 +185,10 @@ def momentum_mod(beta: float = 0.9) -> Mod:
                 "on one side only", "Return the whole state of the model that came in",
             )
         update = {name: _difference(sent[name], local[name]) for name in sent}
-        momentum = WorkerMomentum(beta, context.state)
+        momentum = WorkerMomentum(beta, context.state, buffers)
         record = momentum.step(update, server_round=server_round_of(message))
+        if buffers is None and not buffer_names(sent):
+            _warn_of_variances(sent, local, record)
         del reply.content[key]
         reply.content[MOMENTUM_KEY] = record
         return reply
@@ -203,6 +222,31 @@ def _only_record(message: Message, which: str) -> tuple[str, ArrayRecord]:
             which, "hold one ArrayRecord", f"{len(records)}", "Put the whole model into one"
         )
     return next(iter(records.items()))
+
+
+def _scaled(momentum: Array, scale: float, dtype: np.dtype[Any]) -> Array:
+    """The momentum to send; the one that is kept serves where it is just that."""
+    value = momentum.numpy()
+    if scale == 1.0 and value.dtype == dtype:
+        return momentum
+    return Array(np.asarray(value * scale, dtype=dtype))
+
+
+def _warn_of_variances(
+    sent: Mapping[str, Array], local: Mapping[str, Array], momentum: Mapping[str, Array]
+) -> None:
+    """Say so where momentum takes an array that looks like a variance below zero."""
+    for name, before in sent.items():
+        if len(before.shape) != 1 or before.shape[0] < 2:
+            continue
+        value, trained = before.numpy(), local[name].numpy()
+        if not (np.issubdtype(value.dtype, np.floating) and (value > 0).all()):
+            continue
+        if (trained > 0).all() and (value < momentum[name].numpy()).any():
+            logger.log(
+                WARNING, "Momentum takes `%s` below zero, which was positive here and at the "
+                "server. If it is a running variance, name it: momentum_mod(buffers=[...])", name,
+            )
 
 
 def _difference(sent: Array, local: Array) -> NDArray[Any]:

@@ -2,24 +2,53 @@
 
 The grammar is ``item | item | ...`` with ``item = name`` or ``name(key=value, ...)``, where a
 value is a number, true, false, none or a word. Nothing is evaluated.
+
+Several attacks at once, each on so many nodes and on a schedule, are plans:
+``2 alie + 3 sign-flip when(start=10, every=2)``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .aggregators import AGGREGATORS
 from .attacks import ATTACKS, Attack
+from .errors import requirement
 from .preaggregators import PREAGGREGATORS
 from .rule import Aggregator, Chain, PreAggregator
+from .schedule import ALWAYS, Schedule
 
 _ITEM = re.compile(r"\s*(?P<name>[A-Za-z0-9*_.-]+)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
+_PLAN = re.compile(
+    r"\s*(?:(?P<count>\d+)\s+)?(?P<item>[^\s()]+\s*(?:\([^()]*\))?)\s*(?P<when>when\b.*)?", re.S
+)
+_PLUS = re.compile(r"\+(?![^()]*\))")  # not the one in epsilon=1e+3
 _WORDS: dict[str, object] = {"true": True, "false": False, "none": None}
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan(Generic[T]):
+    """What some of the Byzantine nodes do, how many of them, and when.
+
+    Attributes
+    ----------
+    what : attack or the like
+        Of the registry that the text was read with.
+    count : int or None
+        How many nodes; None for those that no other plan takes.
+    schedule : Schedule
+        In which rounds.
+    """
+
+    what: T
+    count: int | None = None
+    schedule: Schedule = ALWAYS
 
 
 def parse_rule(text: str) -> Aggregator:
@@ -78,14 +107,74 @@ def parse_attack(text: str) -> Attack:
     return _parse_item(text, ATTACKS, "attack")
 
 
+def parse_plans(text: str, registry: Mapping[str, type[T]]) -> tuple[Plan[T], ...]:
+    """Read attacks, each with a number of nodes and a schedule where these are given.
+
+    Raises
+    ------
+    ValueError
+        As `parse_rule` does, and for a plan that can't be read.
+
+    Examples
+    --------
+    >>> for plan in parse_plans("2 alie(z=1.5) + foe when(start=10, every=2)", ATTACKS):
+    ...     print(plan.count, plan.what, plan.schedule)
+    2 alie(z=1.5) when()
+    None foe when(start=10, every=2)
+    """
+    plans = []
+    for part in _PLUS.split(text):
+        match = _PLAN.fullmatch(part)
+        if match is None:
+            raise ValueError(
+                f"`{part.strip()}` can't be read as an attack. Write `name`, `name(key=value)`, "
+                "or with nodes and rounds `3 name when(start=10, every=2, probability=0.5)`."
+            )
+        what = _parse_item(match["item"], registry, "attack")
+        when = match["when"]
+        schedule = _parse_item(when, {Schedule.name: Schedule}, "schedule") if when else ALWAYS
+        plans.append(Plan(what, int(match["count"]) if match["count"] else None, schedule))
+    return tuple(plans)
+
+
+def shares(plans: Sequence[Plan[Any]], total: int) -> list[int]:
+    """How many of the Byzantine nodes each plan has, ``total`` together.
+
+    Raises
+    ------
+    ValueError
+        If the numbers given don't add up to that.
+
+    Examples
+    --------
+    >>> shares(parse_plans("2 alie + foe", ATTACKS), 5)
+    [2, 3]
+    """
+    rest = total - sum(plan.count or 0 for plan in plans)
+    if sum(plan.count is None for plan in plans) > 1:
+        raise requirement(
+            "attack", "say of each attack but one on how many nodes it is", "several without",
+            "Write `2 alie + foe`, say",
+        )
+    counts = [rest if plan.count is None else plan.count for plan in plans]
+    if sum(counts) != total or min(counts) < 1:
+        raise requirement(
+            "attack", f"be on num-malicious-nodes = {total} nodes, at least one for each attack",
+            f"{' + '.join(str(count) for count in counts)}",
+            "Change the numbers, or leave one out for the nodes that remain",
+        )
+    return counts
+
+
 def unknown_name(name: str, names: list[str], kind: str) -> ValueError:
     """Say that a name is not known, which it may have meant, and which there are."""
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean `{close[0]}`?" if close else ""
+    close = get_close_matches(name, names, n=5, cutoff=0.5)
+    letters = [other for other in close if sorted(other) == sorted(name)]
+    hint = f" Did you mean `{(letters or close)[0]}`?" if close else ""
     return ValueError(f"`{name}` is no {kind}.{hint} {kind.capitalize()}s: {', '.join(names)}.")
 
 
-def _parse_item(text: str, registry: dict[str, type[T]], kind: str) -> T:
+def _parse_item(text: str, registry: Mapping[str, type[T]], kind: str) -> T:
     match = _ITEM.fullmatch(text)
     if match is None:
         raise ValueError(
@@ -110,7 +199,7 @@ def _build(cls: type[T], name: str, text: str) -> T:
             raise ValueError(f"`{name}` has no argument `{key}`. It takes {takes}.")
         if key in arguments:
             raise ValueError(f"`{name}` is given `{key}` twice.")
-        arguments[key] = _value(value)
+        arguments[key] = _fitting(_value(value), known[key], name)
     missing = [
         key for key, field in known.items()
         if key not in arguments and field.default is MISSING and field.default_factory is MISSING
@@ -118,6 +207,22 @@ def _build(cls: type[T], name: str, text: str) -> T:
     if missing:
         raise ValueError(f"`{name}` needs `{missing[0]}`: write `{name}({missing[0]}=...)`.")
     return cls(**arguments)
+
+
+def _fitting(value: object, field: Field[Any], name: str) -> object:
+    """Return the value, or raise where its type is not one that the argument has."""
+    kinds = {"int": int, "float": int | float, "str": str, "bool": bool, "None": type(None)}
+    allowed = str(field.type).split(" | ")
+    plain = [kinds[kind] for kind in allowed if kind in kinds]
+    fits = any(
+        isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in plain
+    )
+    if len(plain) < len(allowed) or fits:
+        return value
+    raise requirement(
+        field.name, f"be of type {field.type} in `{name}(...)`", repr(value),
+        f"Write `{name}({field.name}=1)`, say",
+    )
 
 
 def _value(text: str) -> object:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,11 +36,15 @@ class Round:
         keep their memory under these.
     generator : numpy Generator
         Every random choice of the round is drawn from it.
+    model : callable or None
+        Returns the (d,) model that the rows were computed at. Only a rule that compares rows
+        with the way that the model went calls it.
     """
 
     number: int = 1
     nodes: tuple[int, ...] = ()
     generator: np.random.Generator | None = None
+    model: Callable[[], Array] | None = None
 
     def random(self) -> np.random.Generator:
         """The round's generator; without one, a fixed one for each round number."""
@@ -58,12 +63,16 @@ class Aggregate:
         The weight of each row in the vector; None where it differs from coordinate to
         coordinate.
     state : object
-        What the next round's `step` takes; None for rules without memory.
+        What the next round's `step` takes; None for rules without memory. Dicts with string
+        keys, tuples, numbers and arrays, and nothing else, so that it can be stored.
+    note : str or None
+        What whoever runs the rule should know of this round, in one sentence.
     """
 
     vector: Array
     weights: NDArray[np.float64] | None = None
     state: Any = None
+    note: str | None = None
 
 
 class Rule(ABC):
@@ -97,7 +106,13 @@ class Rule(ABC):
 
 
 class Aggregator(Rule):
-    """A rule (n, d) -> (d,)."""
+    """A rule (n, d) -> (d,).
+
+    ``follows_nodes`` says that the rule remembers single nodes, so that every row it is given
+    must be one node's.
+    """
+
+    follows_nodes: ClassVar[bool] = False
 
     def __call__(self, updates: Array | Updates, *, f: int) -> Array:
         """Aggregate n rows once, without memory.
@@ -131,7 +146,11 @@ class Aggregator(Rule):
         return None
 
     def start(self) -> Any:
-        """The state before the first round."""
+        """The state before the first round.
+
+        A state is None or a dict with string keys of numbers, arrays and tuples, and of such
+        dicts, so that it can be stored.
+        """
         return None
 
     def step(
@@ -174,19 +193,27 @@ class WeightRule(Aggregator):
 class CoordinateRule(Aggregator):
     """An aggregator that treats each coordinate by itself."""
 
+    scales: ClassVar[bool] = True
+    """Whether a multiple of a column gives that multiple of its result."""
+
     @abstractmethod
     def columns(self, block: Array, f: int) -> Array:
         """Map an (n, width) float64 block to its (width,) result."""
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
-        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
+        return Aggregate(
+            updates.map_coordinates(lambda block: self.columns(block, f), scales=self.scales)
+        )
 
 
 class PreAggregator(Rule):
     """A rule (n, d) -> (n', d), given by an (n', n) mixing matrix.
 
-    ``pre | pre`` and ``pre | aggregator`` compose, left to right.
+    ``pre | pre`` and ``pre | aggregator`` compose, left to right. ``keeps_nodes`` says that row
+    i that leaves still stands for the node of row i that entered.
     """
+
+    keeps_nodes: ClassVar[bool] = True
 
     @abstractmethod
     def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:
@@ -222,6 +249,16 @@ class Chain(Aggregator):
     before: tuple[PreAggregator, ...]
     last: Aggregator | PreAggregator
     name: ClassVar[str] = "chain"
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that remembers nodes behind a stage that mixes them up."""
+        if isinstance(self.last, Aggregator) and self.last.follows_nodes:
+            for stage in self.before:
+                if not stage.keeps_nodes:
+                    raise requirement(
+                        "aggregator", "be given one row a node, since it remembers nodes",
+                        f"`{self}`", f"Leave `{stage.name}` out, or end the chain in another rule",
+                    )
 
     def __or__(self, other: object) -> Chain:
         """Add a stage at the right."""
@@ -265,12 +302,11 @@ class Chain(Aggregator):
             mixing = stage.mixing(mixed.geometry(), f, round)
             mixed = mixed.mix(mixing)
             together = mixing if together is None else mixing @ together
-        # Rows that are mixtures no longer belong to one node each.
-        own = mixed.n == updates.n
-        inner = Round(round.number, round.nodes if own else (), round.generator)
+        own = all(stage.keeps_nodes for stage in self.before)
+        inner = replace(round, nodes=round.nodes if own else ())
         done = rule.step(mixed, f=f, state=state, round=inner)
         weights = None if done.weights is None or together is None else done.weights @ together
-        return Aggregate(done.vector, weights, done.state)
+        return Aggregate(done.vector, weights, done.state, done.note)
 
     def __str__(self) -> str:
         """The stages, joined by a bar."""

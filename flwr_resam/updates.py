@@ -20,6 +20,7 @@ Array: TypeAlias = Any
 """An array of any library that follows the Python array API standard."""
 
 _BLOCK_BYTES = 1 << 20  # of float64 values; about half of one core's second-level cache
+_SAFE = 2.0**1000  # float64 values that so many rows can sum without leaving the range
 
 
 class Row(Protocol):
@@ -99,16 +100,25 @@ class Updates:
         """Return the vector ``weights @ rows``, shape (d,), in the rows' dtype and library."""
         weights = weights if self._mixing is None else weights @ self._mixing
         chosen = np.flatnonzero(weights)
-        return self._source.map_blocks(
-            lambda block: self._source.matmul(weights[chosen], block), chosen
-        )
+        source = self._source
 
-    def map_coordinates(self, rule: Callable[[Array], Array]) -> Array:
-        """Apply ``rule``, an (n, width) block to its (width,) result, to every column."""
-        mixing = self._mixing
-        if mixing is None:
-            return self._source.map_blocks(rule)
-        return self._source.map_blocks(lambda block: rule(self._source.matmul(mixing, block)))
+        def weigh(block: Array) -> Array:
+            return source.matmul(weights[chosen], block)
+
+        return source.map_blocks(weigh if source.single else _in_range(weigh), chosen)
+
+    def map_coordinates(self, rule: Callable[[Array], Array], *, scales: bool = True) -> Array:
+        """Apply ``rule``, an (n, width) block to its (width,) result, to every column.
+
+        ``scales`` says that a multiple of a column gives that multiple of its result, which
+        lets columns be scaled whose sums would leave the range of float64.
+        """
+        source, mixing = self._source, self._mixing
+
+        def mixed(block: Array) -> Array:
+            return rule(block if mixing is None else source.matmul(mixing, block))
+
+        return source.map_blocks(mixed if source.single or not scales else _in_range(mixed))
 
 
 class _Matrix:
@@ -119,23 +129,33 @@ class _Matrix:
         self._xp = array_namespace(self._matrix)
         self._like = {} if is_numpy_array(self._matrix) else {"device": self._matrix.device}
         self.n, self.d = (int(size) for size in self._matrix.shape)
-        exact = self._matrix.dtype in (self._xp.float32, self._xp.float64)
-        self._out = self._matrix.dtype if exact else self._xp.float32
-        self.single = self._out == self._xp.float32
+        self.single = self._xp.finfo(self._matrix.dtype).bits <= 32
+        self._out = self._xp.float32 if self.single else self._xp.float64
         self._refuse_non_finite()
 
     def blocks(self, chosen: NDArray[np.intp] | None = None) -> Iterator[tuple[int, int, Array]]:
         """Yield (start, stop, float64 block) over the columns of all or of the chosen rows."""
-        xp, matrix = self._xp, self._matrix
         height = self.n if chosen is None else len(chosen)
         width = _width(height)
         for start in range(0, self.d, width):
             stop = min(start + width, self.d)
-            if height < self.n and chosen is not None:
-                block = xp.stack([matrix[int(i), start:stop] for i in chosen])
-            else:
-                block = matrix[:, start:stop]
-            yield start, stop, xp.astype(block, xp.float64, copy=False)
+            yield start, stop, self._read(start, stop, chosen)
+
+    def sample(self, count: int) -> Array:
+        """At most ``count`` columns in 16 runs from the first to the last, float64."""
+        if self.d <= count:
+            return self._read(0, self.d)
+        run = count // 16
+        starts = [(self.d - run) * i // 15 for i in range(16)]
+        return self._xp.concat([self._read(start, start + run) for start in starts], axis=1)
+
+    def _read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
+        xp, matrix = self._xp, self._matrix
+        if chosen is not None and len(chosen) < self.n:
+            block = xp.stack([matrix[int(i), start:stop] for i in chosen])
+        else:
+            block = matrix[:, start:stop]
+        return xp.astype(block, xp.float64, copy=False)
 
     def matmul(self, weights: NDArray[np.float64], block: Array) -> Array:
         """``weights @ block`` in float64, where the block lies."""
@@ -201,6 +221,31 @@ class _Rows(_Matrix):
                 row.read(start, stop, out)
             yield start, stop, block
 
+    def _read(
+        self, start: int, stop: int, chosen: NDArray[np.intp] | None = None
+    ) -> NDArray[np.float64]:
+        rows = self._rows if chosen is None else [self._rows[i] for i in chosen]
+        block = np.empty((len(rows), stop - start))
+        for row, out in zip(rows, block, strict=True):
+            row.read(start, stop, out)
+        return block
+
+
+def _in_range(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Scale columns near the end of float64 down for ``function`` and its result up again."""
+
+    def scaled(block: Array) -> Array:
+        xp = array_namespace(block)
+        top = xp.max(xp.abs(block), axis=0)
+        if not bool(xp.any(top > _SAFE)):
+            return function(block)
+        large = xp.astype(top > _SAFE, block.dtype)
+        factor = 2.0**-64 * large + (1.0 - large)
+        limit = xp.finfo(block.dtype).max * factor
+        return xp.clip(function(block * factor), -limit, limit) / factor
+
+    return scaled
+
 
 def _width(height: int) -> int:
     """How many columns a block has."""
@@ -217,6 +262,7 @@ def _as_matrix(rows: Array) -> Array:
                 "updates", "be n rows of one length", f"rows of several lengths ({error})",
                 "Give every worker's update the same number of coordinates",
             ) from error
+    rows = rows.detach() if hasattr(rows, "detach") else rows
     xp = array_namespace(rows)
     if rows.ndim != 2:
         raise requirement(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import click
 import typer
 from flwr.common.config import parse_config_args
 from rich.console import Console
@@ -19,6 +21,7 @@ from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.figures import Curve, accuracy_over_rounds
 from simulations.in_process import run_in_process
+from simulations.processes import exit_on_sigterm
 from simulations.results import Evaluation, read_evaluations, read_summary
 from simulations.robustness import Cell, check_names, measure
 from simulations.robustness_cell import HONEST, STRATEGIES
@@ -29,6 +32,8 @@ app = typer.Typer(
 )
 console = Console()
 errors = Console(stderr=True)
+
+_SETTING = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
 
 OutputDir = Annotated[Path, typer.Option(help="Folder for results and figures.")]
 RunConfig = Annotated[
@@ -176,11 +181,32 @@ def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[
 def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
     """The experiment of pyproject.toml with these changes, or one clear sentence and exit 2."""
     try:
-        overrides = parse_config_args(run_config)
+        overrides = _overrides(run_config)
         overrides["output-dir"] = str(output_dir.resolve())
-        return Experiment.default(overrides)
+        experiment = Experiment.default(overrides)
+        output_dir.mkdir(parents=True, exist_ok=True)
     except (ValueError, TypeError, ImportError) as error:
         raise _fail(str(error), code=2) from None
+    except OSError as error:
+        raise _fail(f"`--output-dir` can't be written: {error}.", code=2) from None
+    return experiment
+
+
+def _overrides(run_config: list[str] | None) -> dict[str, Any]:
+    """What `flwr run` would read from these; it passes over in silence what it can't read."""
+    for item in run_config or []:
+        rest = _SETTING.sub("", item).strip()
+        if rest and not item.endswith(".toml"):
+            raise ValueError(
+                f"`{rest}` in --run-config is no setting. Write key=value, or name a .toml file."
+            )
+    try:
+        return parse_config_args(run_config)
+    except click.ClickException:
+        raise ValueError(
+            f"--run-config {' '.join(run_config or [])} can't be read. "
+            "Write strings in quotes inside: \"aggregator='mda' beta=0.99\"."
+        ) from None
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:
@@ -214,4 +240,5 @@ def _progress(unit: str = "round") -> Progress:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     app()

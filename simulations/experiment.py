@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from clients import data
-from clients.byzantine import BYZANTINE_CLIENTS
-from flwr_resam import parse_attack, parse_rule
-from flwr_resam.attacks import ATTACKS
+from clients.byzantine import on_device, planned
+from flwr_resam import Adversary, parse_rule
+from flwr_resam.attacks import Attack
 from flwr_resam.device import checked_device
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
@@ -43,6 +43,7 @@ class Experiment:
     seed: int
     output_dir: str
     connect_timeout: float
+    round_timeout: float
     device: str
     checkpoint_every: int
     resume: bool
@@ -98,7 +99,7 @@ class Experiment:
         checked_beta(self.beta)
         for name in ("num_rounds", "batch_size", "local_steps", "evaluate_every"):
             _above(name.replace("_", "-"), getattr(self, name), 0)
-        for name in ("learning_rate", "local_learning_rate", "connect_timeout"):
+        for name in ("learning_rate", "local_learning_rate", "connect_timeout", "round_timeout"):
             _above(name.replace("_", "-"), getattr(self, name), 0.0)
         for name in ("weight_decay", "l2", "clip_norm", "seed", "checkpoint_every"):
             if getattr(self, name) < 0:
@@ -116,27 +117,29 @@ class Experiment:
                 "Flower runs the ServerApp in a folder of its own; write the whole path",
             )
 
-    @property
-    def adversary(self) -> str | None:
-        """The attack of the omniscient adversary; None where there is none, or a client's."""
-        return None if self.attack == "none" or self.attack in BYZANTINE_CLIENTS else self.attack
+    def adversaries(self) -> list[Adversary]:
+        """The omniscient adversaries, which know the rule; what devices do alone is not theirs."""
+        if self.attack == "none":
+            return []
+        f = self.num_malicious_nodes
+        rule = parse_rule(self.aggregator)
+        return [
+            Adversary(plan.what.against(rule, f), partitions=partitions, schedule=plan.schedule)
+            for plan, partitions in planned(self.attack, self.num_nodes, f)
+            if isinstance(plan.what, Attack) and not on_device(plan)
+        ]
 
     def _check_attack(self) -> None:
         if self.attack == "none":
             return
-        name = self.attack.split("(")[0].strip()
-        names = ["none", *ATTACKS, *BYZANTINE_CLIENTS]
-        if name not in names:
-            raise unknown_name(name, sorted(names), "attack")
         if self.num_malicious_nodes == 0:
             raise requirement(
                 "num-malicious-nodes", f"be at least 1 for attack `{self.attack}`", 0,
                 "Set attack='none' or make some nodes malicious",
             )
-        if self.adversary is None:
-            return
-        attack = parse_attack(self.attack)
-        attack.check(self.num_nodes - self.num_malicious_nodes, self.num_malicious_nodes)
+        honest = self.num_nodes - self.num_malicious_nodes
+        for adversary in self.adversaries():
+            adversary.attack.check(honest, len(adversary.partitions))
 
 
 def _above(name: str, value: float, limit: float) -> None:

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 
 from clients import models
 from clients.training import accuracy
-from flwr_resam import AdversarialGrid, PartitionedGrid, Resam, parse_attack, parse_rule
+from flwr_resam import AdversarialGrid, PartitionedGrid, Resam, parse_rule
 from simulations.experiment import Experiment
 from simulations.results import Evaluation, Recorder
 
@@ -78,6 +78,7 @@ def run(
             grid=_adversarial(nodes, experiment),
             initial_arrays=ArrayRecord(model.state_dict()),
             num_rounds=experiment.num_rounds,
+            timeout=experiment.round_timeout,
             evaluate_fn=evaluate,
             resume=experiment.resume,
         )
@@ -87,8 +88,6 @@ def run(
 
 
 def _adversarial(nodes: PartitionedGrid, experiment: Experiment) -> Grid:
-    """Put the adversary before the last f partitions, where the experiment has one."""
-    if experiment.adversary is None:
-        return nodes
-    byzantine = nodes.by_partition[-experiment.num_malicious_nodes :]
-    return AdversarialGrid(nodes, parse_attack(experiment.adversary), byzantine)
+    """Put the adversaries before the last f partitions, where the experiment has any."""
+    adversaries = experiment.adversaries()
+    return AdversarialGrid(nodes, adversaries, seed=experiment.seed) if adversaries else nodes

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from simulations import engine
+from simulations import processes
 from simulations.__main__ import app
-from simulations.engine import RunFailed, marked, run_on_flower
+from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
 
@@ -53,6 +53,22 @@ def test_a_wrong_setting_is_one_sentence_and_exit_2_before_any_training(changes,
         )
         assert done.exit_code == 2
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-c", "foo"], "`foo` in --run-config is no setting"),
+        (["-c", "beta=0.5 foo"], "`foo` in --run-config is no setting"),
+        (["-c", "aggregator=mda"], "Write strings in quotes"),
+        (["-c", "nowhere.toml"], "nowhere.toml"),
+        (["--output-dir", __file__], "can't be written"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_one_sentence(arguments, message):
+    done = CliRunner().invoke(app, ["run", *arguments])
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
@@ -111,13 +127,14 @@ def test_compare_draws_the_papers_point(tmp_path):
 @pytest.mark.slow
 def test_flowers_ray_engine_gives_the_same_bits_and_leaves_nothing_behind(tmp_path, monkeypatch):
     mark = uuid4()
-    monkeypatch.setattr(engine, "uuid4", lambda: mark)
+    monkeypatch.setattr(processes, "uuid4", lambda: mark)
+    group = processes.ProcessGroup({})
     experiment = short(output_dir=str(tmp_path / "out"), aggregator="nnm | cwtm")
     seen = []
     during = []
-    run_on_flower(experiment, lambda e: (seen.append(e), during.extend(marked(mark.hex))))
+    run_on_flower(experiment, lambda e: (seen.append(e), during.extend(group.running())))
     assert len(during) >= 2
-    assert marked(mark.hex) == []
+    assert group.running() == []
     assert [evaluation.round for evaluation in seen] == [0, 1, 2, 3, 4]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     in_process = run_in_process(short(aggregator="nnm | cwtm"))

@@ -5,14 +5,27 @@ import pytest
 from flwr_resam import parse_attack, parse_rule
 from flwr_resam.aggregators import AGGREGATORS, MDA, TrimmedMean
 from flwr_resam.attacks import ALIE, FOE
-from flwr_resam.preaggregators import NNM
+from flwr_resam.preaggregators import NNM, PREAGGREGATORS
+from tests.rules import ARGUMENTS, make
 
 
 @pytest.mark.parametrize("name", sorted(AGGREGATORS))
 def test_every_rule_reads_back_what_it_prints(name):
-    rule = parse_rule(name)
+    rule = make(name)
     assert parse_rule(str(rule)) == rule
-    assert parse_rule(f"nnm | {name}") == NNM() | rule
+    assert parse_rule(f"nnm | {rule}") == NNM() | rule
+
+
+@pytest.mark.parametrize("name", sorted(PREAGGREGATORS))
+def test_every_preaggregator_reads_back_what_it_prints(name):
+    assert parse_rule(f"{make(name)} | mda") == make(name) | MDA()
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_a_rule_that_needs_an_argument_says_which(name):
+    missing = ARGUMENTS[name].partition("=")[0]
+    with pytest.raises(ValueError, match=rf"`{name}` needs `{missing}`: write"):
+        parse_rule(f"{name} | mda" if name in PREAGGREGATORS else name)
 
 
 def test_chains_compose_left_to_right_however_they_are_bracketed():

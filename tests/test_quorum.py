@@ -89,9 +89,9 @@ def test_a_round_that_goes_on_outvotes_every_fault_that_can_be_left(args):
 @given(counts, st.integers(0, 3))
 def test_one_more_silent_node_never_raises_f(args, more):
     valid, malformed, silent, f = args
-    if valid <= more:
-        return
     n = valid + malformed + silent
+    if valid <= more or n <= 2 * f:
+        return
     before = effective_faults(MDA(), asked=n, valid=valid, malformed=malformed, f=f)
     after = effective_faults(MDA(), asked=n, valid=valid - more, malformed=malformed, f=f)
     if before is None:

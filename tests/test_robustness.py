@@ -77,7 +77,7 @@ def test_the_command_writes_the_table(tmp_path):
 
 @pytest.mark.slow
 def test_the_ray_engine_gives_what_the_process_gives(tmp_path):
-    (_, cell) = measure(["Resam"], ["lying header"], "ray", tmp_path)
+    _, cell = measure(["Resam"], ["lying header"], "ray", tmp_path)
     assert cell.survives
     np.testing.assert_allclose(
         cell.distance, measure(["Resam"], ["lying header"], "in-process", tmp_path)[1].distance,

@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 from flwr_resam import AdversarialGrid, InProcessGrid, QuorumLostError, Resam, parse_rule
 from flwr_resam.aggregators import Mean, Median
 from flwr_resam.attacks import ALIE, FOE
+from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.preaggregators import NNM
 from tests.support import content, record
 
@@ -155,7 +156,7 @@ def test_too_few_valid_replies_skip_rounds_and_then_end_the_run(federation):
 
 
 def test_the_rows_go_by_node_and_not_by_arrival(federation):
-    class Shuffled(AdversarialGrid):
+    class Shuffled(GridWrapper):
         def send_and_receive(self, messages, *, timeout=None):
             replies = list(self._grid.send_and_receive(messages, timeout=timeout))
             return replies[::-1]
@@ -166,7 +167,7 @@ def test_the_rows_go_by_node_and_not_by_arrival(federation):
         lambda message, i: content(record(w=START["w"], b=values[i], n=START["n"])), 5
     )
     straight = run(quiet(aggregator=Mean()), inner)
-    shuffled = run(quiet(aggregator=Mean()), Shuffled(inner, FOE(), nodes=[]))
+    shuffled = run(quiet(aggregator=Mean()), Shuffled(inner))
     assert straight.arrays["b"].data == shuffled.arrays["b"].data
 
 
@@ -271,7 +272,7 @@ def test_the_summary_names_what_matters(caplog):
 
 
 def test_a_reply_to_nothing_that_was_asked_is_ignored(federation):
-    class Noisy(AdversarialGrid):
+    class Noisy(GridWrapper):
         def send_and_receive(self, messages, *, timeout=None):
             replies = list(self._grid.send_and_receive(messages, timeout=timeout))
             if not replies:
@@ -279,7 +280,7 @@ def test_a_reply_to_nothing_that_was_asked_is_ignored(federation):
             stray = Message(content(shifted(1e9)), reply_to=replies[0])
             return [*replies, stray, replies[0]]
 
-    grid = Noisy(federation(lambda message, i: content(shifted(1.0)), 5), FOE(), nodes=[])
+    grid = Noisy(federation(lambda message, i: content(shifted(1.0)), 5))
     result = run(quiet(num_malicious_nodes=1, min_available_nodes=5), grid)
     np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)
     assert result.train_metrics_clientapp[1]["n-rejected"] == 1  # the node that answered twice

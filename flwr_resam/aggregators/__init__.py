@@ -1,11 +1,27 @@
 """Aggregators: rules (n, d) -> (d,), one a file. `AGGREGATORS` names each as run-configs do."""
 
 from ..rule import Aggregator
+from .bulyan import Bulyan
+from .byzantine_sgd import ByzantineSGD
+from .caf import CAF
+from .centered_clipping import CenteredClipping
+from .cge import CGE
 from .geometric_median import GeometricMedian
+from .geometric_median_of_means import GeometricMedianOfMeans
+from .krum import Krum
 from .krum_star import KrumStar
 from .mda import MDA
+from .meamed import MeaMed
 from .mean import Mean
 from .median import Median
+from .monna import MoNNA
+from .multikrum import MultiKrum
+from .phocas import Phocas
+from .robust_gradient import RobustGradientEstimator
+from .safeguard import Safeguard
+from .sever import Sever
+from .signmajority import SignMajority
+from .smea import SMEA
 from .trimmed_mean import TrimmedMean
 
 AGGREGATORS: dict[str, type[Aggregator]] = {
@@ -13,16 +29,48 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "mda": MDA,
     "cwtm": TrimmedMean,
     "cwmed": Median,
+    "meamed": MeaMed,
+    "phocas": Phocas,
+    "krum": Krum,
     "krum*": KrumStar,
+    "multikrum": MultiKrum,
     "gm": GeometricMedian,
+    "gmom": GeometricMedianOfMeans,
+    "bulyan": Bulyan,
+    "cge": CGE,
+    "cc": CenteredClipping,
+    "byzantine-sgd": ByzantineSGD,
+    "safeguard": Safeguard,
+    "sever": Sever,
+    "rge": RobustGradientEstimator,
+    "monna": MoNNA,
+    "caf": CAF,
+    "smea": SMEA,
+    "signmajority": SignMajority,
 }
 
 __all__ = [
     "AGGREGATORS",
+    "CAF",
+    "CGE",
     "MDA",
+    "SMEA",
+    "Bulyan",
+    "ByzantineSGD",
+    "CenteredClipping",
     "GeometricMedian",
+    "GeometricMedianOfMeans",
+    "Krum",
     "KrumStar",
+    "MeaMed",
     "Mean",
     "Median",
+    "MoNNA",
+    "MultiKrum",
+    "Phocas",
+    "RobustGradientEstimator",
+    "Safeguard",
+    "Sever",
+    "SignMajority",
     "TrimmedMean",
 ]

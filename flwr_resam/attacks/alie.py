@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ..errors import requirement
 from ..rule import Round
-from .attack import Attack
+from .attack import MemorylessAttack
 
 
 @dataclass(frozen=True)
-class ALIE(Attack):
+class ALIE(MemorylessAttack):
     """Every Byzantine worker sends ``mu - z sigma``, per coordinate.
 
     mu and sigma are the mean and the sample standard deviation (h - 1 in the denominator) of

@@ -10,19 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import requirement
-from ..rule import Round
+from ..rule import Aggregator, Round
 
 
 class Attack(ABC):
-    """A function of the honest rows, seen all at once: the paper's omniscient adversary."""
+    """A function of the honest rows to the rows that Byzantine workers send.
+
+    What an attack remembers from round to round is a value that goes in and comes out of
+    `step`, as with rules.
+
+    Attributes
+    ----------
+    name : str
+        As run-configs write it.
+    knowledge : str
+        What it takes to do it: "omniscient" attacks see all honest rows; "knows the rule" ones
+        run the defender's rule on them as well; "alone" ones need no more than what one device
+        has itself, its own honest row, so they also run on a device.
+    honest_needed : int
+        The least number of honest rows.
+    finite : bool
+        Whether the rows are finite, whatever the honest ones are.
+    """
 
     name: ClassVar[str]
+    knowledge: ClassVar[str] = "omniscient"
     honest_needed: ClassVar[int] = 1
+    finite: ClassVar[bool] = True
 
     def __call__(
         self, honest: NDArray[Any], count: int, *, round: Round | None = None
     ) -> NDArray[Any]:
-        """Return what ``count`` Byzantine workers send.
+        """Return what ``count`` Byzantine workers send, without memory of other rounds.
 
         Parameters
         ----------
@@ -31,13 +50,24 @@ class Attack(ABC):
         count : int
             How many Byzantine rows to make.
         round : Round, optional
-            The round, for attacks that change over time or draw at random.
+            The round, for attacks that change over time or draw at random. Its nodes, where
+            known, are those of the honest rows and then the Byzantine ones.
 
         Returns
         -------
         (count, d) array
             In the dtype of ``honest``.
         """
+        return self.step(honest, count, state=self.start(), round=round)[0]
+
+    def start(self) -> Any:
+        """The state before the first round."""
+        return None
+
+    def step(
+        self, honest: NDArray[Any], count: int, *, state: Any = None, round: Round | None = None
+    ) -> tuple[NDArray[Any], Any]:
+        """Return one round's rows, and the state that the next round's step takes."""
         honest = np.asarray(honest)
         if honest.ndim != 2:
             raise requirement(
@@ -45,9 +75,15 @@ class Attack(ABC):
                 f"{honest.ndim} dimension(s)", "Stack the flattened updates",
             )
         self.check(len(honest), count)
-        rows = self.rows(honest.astype(np.float64), count, round or Round())
-        limit = np.finfo(honest.dtype).max if np.issubdtype(honest.dtype, np.floating) else np.inf
-        return np.clip(rows, -limit, limit).astype(honest.dtype)
+        rows, state = self._step(honest.astype(np.float64), count, state, round or Round())
+        if self.finite and np.issubdtype(honest.dtype, np.floating):
+            limit = np.finfo(honest.dtype).max
+            rows = np.clip(rows, -limit, limit)
+        return rows.astype(honest.dtype), state
+
+    def against(self, aggregator: Aggregator, f: int) -> Attack:  # noqa: ARG002
+        """Return the attack on this defender; most attacks don't ask who it is."""
+        return self
 
     def check(self, honest: int, count: int) -> None:
         """Raise a ValueError unless so many honest and Byzantine workers suffice."""
@@ -60,10 +96,9 @@ class Attack(ABC):
             raise requirement("count", "be at least 0", count, "Give the number of rows to make")
 
     @abstractmethod
-    def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round
-    ) -> NDArray[np.float64]:
-        """The (count, d) Byzantine rows."""
+    def _step(
+        self, honest: NDArray[np.float64], count: int, state: Any, round: Round
+    ) -> tuple[NDArray[np.float64], Any]: ...
 
     def __str__(self) -> str:
         """The attack as run-configs name it."""
@@ -73,3 +108,23 @@ class Attack(ABC):
             if getattr(self, field.name) != field.default
         )
         return f"{self.name}({arguments})" if arguments else self.name
+
+
+class MemorylessAttack(Attack):
+    """An attack that looks at the present round only."""
+
+    @abstractmethod
+    def rows(
+        self, honest: NDArray[np.float64], count: int, round: Round
+    ) -> NDArray[np.float64]:
+        """The (count, d) Byzantine rows."""
+
+    def _step(
+        self, honest: NDArray[np.float64], count: int, state: Any, round: Round  # noqa: ARG002
+    ) -> tuple[NDArray[np.float64], Any]:
+        return self.rows(honest, count, round), None
+
+
+def in_turn(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Byzantine worker i takes row i, from the first again when they run out."""
+    return rows[np.arange(count) % len(rows)]

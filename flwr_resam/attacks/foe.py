@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rule import Round
-from .attack import Attack
+from .attack import MemorylessAttack
 
 
 @dataclass(frozen=True)
-class FOE(Attack):
+class FOE(MemorylessAttack):
     """Every Byzantine worker sends ``-epsilon mu``, mu the mean of the honest rows.
 
     A small epsilon hides from rules that look at distances and still turns the inner product

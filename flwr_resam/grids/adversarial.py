@@ -2,111 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from logging import WARNING
+from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, Message, MessageType
 from flwr.serverapp import Grid
+from numpy.typing import NDArray
 
 from ..attacks import Attack
 from ..errors import requirement
-from ..flower import number_message
-from ..layout import Layout, Segments
-from ..momentum import MOMENTUM_KEY, server_round_of
+from ..flower import logger, number_message
+from ..momentum import server_round_of
 from ..rule import Round
+from ..schedule import ALWAYS, Schedule
+from .adversary import Adversary
+from .forgery import Form
 from .wrapper import GridWrapper
 
 
 class AdversarialGrid(GridWrapper):
     """Answer training instructions in place of the Byzantine nodes, knowing all honest replies.
 
-    The strategy in front and the nodes behind stay as they are. Byzantine nodes train nothing:
-    the attack makes their rows from the honest ones, in the form in which these came, momentum
-    or weights (then the difference from what was sent is attacked). Evaluation and query
-    messages pass untouched.
+    The strategy in front and the nodes behind stay as they are: Resam and Flower's own
+    strategies alike. While an attack is on, its nodes train nothing: the attack makes their
+    rows from the honest ones, in the form in which these came, momentum or weights (then the
+    difference from what was sent is attacked; integer arrays are those of an honest reply).
+    Where no honest reply can be read, or too few for the attack, they stay silent. Evaluation
+    and query messages pass untouched. What is sent by ``push_messages`` is not attacked;
+    strategies use ``send_and_receive``.
 
     Parameters
     ----------
     grid : Grid
         The grid to the nodes.
-    attack : Attack
-        What the Byzantine nodes send.
+    attack : Attack or sequence of Adversary
+        What the Byzantine nodes send; or several adversaries, each with an attack, nodes and a
+        schedule of its own. Each of these sees the honest rows, and not the others'.
     nodes : collection of int
         The ids of the Byzantine nodes.
+    partitions : collection of int
+        Byzantine nodes by their data partitions, on a `PartitionedGrid` or `InProcessGrid`.
+    schedule : Schedule
+        The rounds in which the attack is on.
+    seed : int
+        For attacks and schedules that draw at random.
 
     Raises
     ------
     ValueError
-        If a node is not connected, or in a round, where too few honest nodes answered for
-        the attack.
+        If no node is Byzantine, a node is not connected or has two attacks, or the other
+        nodes are too few for an attack.
 
     Examples
     --------
-    >>> from flwr_resam import InProcessGrid
-    >>> from flwr_resam.attacks import FOE
+    >>> from flwr_resam import InProcessGrid, Schedule
+    >>> from flwr_resam.attacks import ALIE, FOE
     >>> from flwr.clientapp import ClientApp
-    >>> nodes = InProcessGrid(ClientApp(), num_nodes=3)
-    >>> grid = AdversarialGrid(nodes, FOE(epsilon=1.1), nodes=list(nodes.get_node_ids())[-1:])
+    >>> nodes = InProcessGrid(ClientApp(), num_nodes=7)
+    >>> grid = AdversarialGrid(nodes, FOE(epsilon=1.1), partitions=[6])
+    >>> grid = AdversarialGrid(nodes, [
+    ...     Adversary(FOE(), partitions=[4]),
+    ...     Adversary(ALIE(z=1.5), partitions=[5, 6], schedule=Schedule(start=10, every=2)),
+    ... ])
     """
 
-    def __init__(self, grid: Grid, attack: Attack, nodes: Collection[int]) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        attack: Attack | Sequence[Adversary],
+        nodes: Collection[int] = (),
+        *,
+        partitions: Collection[int] = (),
+        schedule: Schedule = ALWAYS,
+        seed: int = 0,
+    ) -> None:
         super().__init__(grid)
-        self._attack = attack
-        self._nodes = frozenset(nodes)
-        unknown = self._nodes - set(grid.get_node_ids())
-        if unknown:
+        self._seed = seed
+        if isinstance(attack, Attack):
+            attack = [Adversary(attack, nodes, partitions, schedule)]
+        elif nodes or partitions or schedule != ALWAYS:
             raise requirement(
-                "nodes", "be connected nodes", f"{sorted(unknown)[:3]}",
-                "Choose among list(grid.get_node_ids())",
+                "nodes", "be given with each adversary where there are several",
+                "nodes, partitions or a schedule beside them",
+                "Write Adversary(attack, nodes=..., schedule=...)",
             )
+        self._adversaries = list(attack)
+        self._nodes = [adversary.nodes_on(grid) for adversary in self._adversaries]
+        self._check()
+        self._states: list[Any] = []
+        self._round = 0
+
+    def _check(self) -> None:
+        connected = set(self._grid.get_node_ids())
+        seen: set[int] = set()
+        for nodes in self._nodes:
+            if nodes & seen:
+                raise requirement(
+                    "nodes", "have one attack each", f"several for {sorted(nodes & seen)[:3]}",
+                    "Leave each node to one adversary",
+                )
+            if nodes - connected:
+                raise requirement(
+                    "nodes", "be connected nodes", f"{sorted(nodes - connected)[:3]}",
+                    "Choose among list(grid.get_node_ids())",
+                )
+            seen |= nodes
+        for adversary, nodes in zip(self._adversaries, self._nodes, strict=True):
+            if not nodes:
+                raise requirement(
+                    "nodes", f"name at least one Byzantine node for `{adversary.attack}`", "none",
+                    "Give nodes or partitions, or leave the AdversarialGrid out",
+                )
+            adversary.attack.check(len(connected - seen), len(nodes))
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Send to the honest nodes and put the adversary's replies among theirs."""
         instructions = list(messages)
-        byzantine = [message for message in instructions if self._is_byzantine(message)]
-        if not byzantine:
+        training = [message for message in instructions if _is_training(message)]
+        if not training:
             return self._grid.send_and_receive(instructions, timeout=timeout)
-        honest = [message for message in instructions if not self._is_byzantine(message)]
-        replies = list(self._grid.send_and_receive(honest, timeout=timeout))
-        return replies + self._forge(byzantine, replies)
+        self._begin(training[0])
+        groups = {
+            index: [message for message in training if message.metadata.dst_node_id in nodes]
+            for index, nodes in enumerate(self._nodes) if self._is_on(index)
+        }
+        forged = {id(message) for group in groups.values() for message in group}
+        honest = [message for message in instructions if id(message) not in forged]
+        sent = {index: _model(group[0]) for index, group in groups.items() if group}
+        replies = list(self._grid.send_and_receive(honest, timeout=timeout)) if honest else []
+        made = [self._forge(index, groups[index], replies, sent[index]) for index in sent]
+        return [*replies, *(reply for group in made for reply in group)]
 
-    def _is_byzantine(self, message: Message) -> bool:
-        category = message.metadata.message_type.split(".")[0]
-        return category == MessageType.TRAIN and message.metadata.dst_node_id in self._nodes
+    def _begin(self, instruction: Message) -> None:
+        """Note the round; a round number that comes again begins another training."""
+        try:
+            number = server_round_of(instruction)
+        except ValueError:  # a strategy that does not say: its training messages count
+            number = self._round + 1
+        if number <= self._round or not self._states:
+            self._states = [adversary.attack.start() for adversary in self._adversaries]
+        self._round = number
 
-    def _forge(self, byzantine: list[Message], replies: list[Message]) -> list[Message]:
-        models = [reply for reply in replies if _holds_model(reply)]
-        if not models:
-            return []  # nobody honest answered: there is nothing to know, and nothing to bend
-        order = {node: index for index, node in enumerate(self._grid.get_node_ids())}
-        models.sort(key=lambda reply: order.get(reply.metadata.src_node_id, len(order)))
-        example = models[0].content
-        (key, _), = example.array_records.items()
-        (sent,) = byzantine[0].content.array_records.values()
-        layout = Layout.of(sent)
-        base = None if key == MOMENTUM_KEY else layout.views(sent)
-        honest = np.empty((len(models), layout.size), dtype=layout.dtype)
-        for row, reply in zip(honest, models, strict=True):
-            (record,) = reply.content.array_records.values()
-            Segments(layout.views(record), base).read(0, layout.size, row)
-        number = server_round_of(byzantine[0])
-        rows = self._attack(honest, len(byzantine), round=Round(number))
+    def _is_on(self, index: int) -> bool:
+        schedule = self._adversaries[index].schedule
+        return schedule.active(self._round, self._generator(index, "schedule"))
+
+    def _generator(self, index: int, purpose: str) -> np.random.Generator:
+        return np.random.default_rng(
+            [self._seed, zlib.crc32(purpose.encode()), self._round, index]
+        )
+
+    def _forge(
+        self,
+        index: int,
+        instructions: list[Message],
+        replies: list[Message],
+        sent: ArrayRecord | None,
+    ) -> list[Message]:
+        attack = self._adversaries[index].attack
+        form = Form.of(replies, sent) if sent is not None else None
+        if form is None:
+            logger.log(WARNING, "`%s` has no honest reply that it can read: silent", attack)
+            return []
+        honest, nodes = self._rows(form, replies)
+        byzantine = tuple(message.metadata.dst_node_id for message in instructions)
+        round = Round(self._round, (*nodes, *byzantine), self._generator(index, "attack"))
+        try:
+            attack.check(len(honest), len(byzantine))
+        except ValueError as error:
+            logger.log(WARNING, "`%s` is silent: %s", attack, error)
+            return []
+        rows, self._states[index] = attack.step(
+            honest, len(byzantine), state=self._states[index], round=round
+        )
         forged = []
-        for instruction, row in zip(byzantine, rows, strict=True):
+        for instruction, row in zip(instructions, rows, strict=True):
             number_message(instruction)
-            vector = row if base is None else np.concatenate(base) - row
-            content = RecordDict(dict(example.items()))
-            content[key] = layout.record(vector, integers=sent)
-            reply = Message(content, reply_to=instruction)
-            number_message(reply)
-            forged.append(reply)
+            forged.append(form.reply(instruction, row))
+            number_message(forged[-1])
         return forged
 
+    def _rows(self, form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, ...]]:
+        """The honest rows that can be read, in the order of the nodes."""
+        order = {node: index for index, node in enumerate(self._grid.get_node_ids())}
+        read = [(reply.metadata.src_node_id, form.row(reply)) for reply in replies]
+        rows = {node: row for node, row in read if row is not None}
+        nodes = sorted(rows, key=lambda node: order.get(node, len(order)))
+        return np.stack([rows[node] for node in nodes]), tuple(nodes)
 
-def _holds_model(reply: Message) -> bool:
-    if reply.has_error():
-        return False
-    records = list(reply.content.array_records.values())
-    return len(records) == 1 and isinstance(records[0], ArrayRecord)
+
+def _is_training(message: Message) -> bool:
+    return message.metadata.message_type.split(".")[0] == MessageType.TRAIN
+
+
+def _model(instruction: Message) -> ArrayRecord | None:
+    """The model that was sent, noted before a node in this process can empty the record."""
+    records = list(instruction.content.array_records.values())
+    return ArrayRecord(dict(records[0])) if len(records) == 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Iterable
 from typing import Any
@@ -84,6 +85,11 @@ class InProcessGrid(Grid):
         """Create an instruction."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
+    @property
+    def partitions(self) -> dict[int, int]:
+        """The node that holds each partition, by partition id."""
+        return dict(enumerate(self.contexts))
+
     def get_node_ids(self) -> Iterable[int]:
         """List the nodes, in the order of their partitions."""
         return list(self.contexts)
@@ -102,13 +108,19 @@ class InProcessGrid(Grid):
         return [self._replies.pop(number) for number in message_ids if number in self._replies]
 
     def send_and_receive(
-        self,
-        messages: Iterable[Message],
-        *,
-        timeout: float | None = None,  # noqa: ARG002  the nodes answer before this returns
+        self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Let the nodes answer, one after the other, in the order of the messages."""
-        return list(self.pull_messages(self.push_messages(messages)))
+        """Let the nodes answer, one after the other, in the order of the messages.
+
+        A node that takes longer than ``timeout`` seconds by itself is late: its reply is lost.
+        """
+        replies: list[Message] = []
+        for message in messages:
+            started = time.monotonic()
+            answer = list(self.pull_messages(self.push_messages([message])))
+            if timeout is None or time.monotonic() - started <= timeout:
+                replies += answer
+        return replies
 
     def _answer(self, message: Message) -> Message:
         context = self.contexts[message.metadata.dst_node_id]

@@ -72,11 +72,17 @@ class PartitionedGrid(GridWrapper):
                 f"ids {held}. Give every SuperNode another `partition-id` in --node-config."
             )
         self._order = sorted(partitions, key=partitions.__getitem__)
+        self._partitions = partitions
 
     @property
     def by_partition(self) -> list[int]:
         """Node ids, in the order of their partitions."""
         return list(self._order)
+
+    @property
+    def partitions(self) -> dict[int, int]:
+        """The node that holds each partition, by partition id."""
+        return {self._partitions[node]: node for node in self._order}
 
     def get_node_ids(self) -> Iterable[int]:
         """List the connected nodes in the order of their partitions; late comers last."""

@@ -1,0 +1,142 @@
+"""ByzantineSGD: drop for good whoever's sums leave the range that honest noise allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+from ..checks import check_positive, check_whole
+from ..errors import requirement
+from ..geometry import Geometry
+from ..joined import Joined
+from ..rule import Aggregate, Aggregator, Round
+from ..updates import Array, Updates
+from .memory import add_rows, majority_centre, row_nodes, settle, within
+
+
+@dataclass(frozen=True)
+class ByzantineSGD(Aggregator):
+    """The mean of the rows of nodes that have stayed within what honest noise allows.
+
+    With x_i the rows of round t, for each node ``A_i = sum_t <x_i, theta_t - theta_1>`` and
+    ``B_i = sum_t x_i``. A node stays good as long as ``|A_i - median(A)| <= T_A``,
+    ``||B_i - B_med|| <= T_B`` and ``||x_i - x_med|| <= 4 V``, where B_med and x_med are the
+    points that have more than half of the others nearest, ``T_B = 4 V sqrt(T C)``,
+    ``T_A = D T_B`` and ``C = log(16 n T / delta)``. Where no good node has sent a row, the
+    result is zero. Complexity O(n^2 d); memory a float64 vector a node and theta_1. Needs
+    n > 2f. No lambda exists for f > 0: rows may stray by a fixed length.
+
+    Alistarh, Allen-Zhu and Li, "Byzantine stochastic gradient descent", 2018, Algorithm 1. The
+    mean is over the good nodes, where the paper divides their sum by n; the projection onto
+    the ball of diameter D about theta_1 is left out.
+
+    Parameters
+    ----------
+    deviation : float
+        V: how far an honest row may lie from the expected one.
+    diameter : float
+        D: how far the model may go from where it started.
+    rounds : int
+        T: how many rounds the training lasts.
+    delta : float (default: 0.1)
+        The probability with which an honest node may be dropped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = ByzantineSGD(deviation=1.0, diameter=10.0, rounds=100)
+    >>> first = rule.step(np.array([[1.0], [2.0], [3.0], [90.0]]), f=1, state=rule.start())
+    >>> first.vector, first.state["dropped"]
+    (array([2.]), (3,))
+    """
+
+    deviation: float
+    diameter: float
+    rounds: int
+    delta: float = 0.1
+    name: ClassVar[str] = "byzantine-sgd"
+    follows_nodes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that nothing can meet."""
+        for name in ("deviation", "diameter"):
+            check_positive(name, getattr(self, name), "Give the bound that the training keeps")
+        check_whole("rounds", self.rounds, "Give the number of rounds of the training")
+        check_positive("delta", self.delta, "Use 0.1")
+        if self.delta >= 1.0:
+            raise requirement("delta", "lie between 0 and 1", f"delta = {self.delta}", "Use 0.1")
+
+    def start(self) -> Any:
+        """Nothing remembered, nobody dropped."""
+        return {"rounds": 0, "nodes": (), "sums": None, "along": (), "origin": None, "dropped": ()}
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+        state = state or self.start()
+        nodes = row_nodes(round, updates.n)
+        model = None if round.model is None else round.model()
+        geometry, products = _along(updates, model, state)
+        before: dict[int, float] = dict(zip(state["nodes"], state["along"], strict=True))
+        along = products + np.array([before.get(node, 0.0) for node in nodes])
+        totals = add_rows(state["nodes"], state["sums"], nodes, updates)
+        dropped = set(state["dropped"])
+        good = self._near(geometry, along, totals)
+        good &= np.array([node not in dropped for node in nodes])
+        weights = good / max(1, good.sum())
+        vector = updates.combine(weights)
+        dropped |= {node for node, stays in zip(nodes, good, strict=True) if not stays}
+        known, sums = settle(
+            state["nodes"], state["sums"], nodes, totals, vector, 1.0, frozenset(dropped)
+        )
+        now = before | dict(
+            zip(nodes, along - weights @ np.where(good, products, 0.0), strict=True)
+        )
+        return Aggregate(vector, weights, {
+            "rounds": state["rounds"] + 1,
+            "nodes": known,
+            "sums": sums,
+            "along": tuple(float(now[node]) for node in known),
+            "origin": model if state["rounds"] == 0 else state["origin"],
+            "dropped": tuple(sorted(dropped)),
+        })
+
+    def _near(
+        self, geometry: Geometry, along: NDArray[np.float64], totals: Array
+    ) -> NDArray[np.bool_]:
+        """Which rows pass the three tests of this round."""
+        confidence = math.log(16.0 * len(along) * self.rounds / self.delta)
+        limit = 4.0 * self.deviation * math.sqrt(self.rounds * confidence)
+        sums = Updates(totals).geometry()
+        rows = within(geometry, majority_centre(geometry)[0], 4.0 * self.deviation)
+        drift = within(sums, majority_centre(sums)[0], limit)
+        return rows & drift & (abs(along - np.median(along)) <= self.diameter * limit)
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+        """None exists for f > 0."""
+        return float("inf") if f > 0 else None
+
+
+def _along(
+    updates: Updates, model: Array | None, state: Any
+) -> tuple[Geometry, NDArray[np.float64]]:
+    """The rows' geometry, and ``<x_i - c, theta_t - theta_1>`` for the reference row c."""
+    n = updates.n
+    if state["rounds"] == 0:
+        return updates.geometry(), np.zeros(n)
+    if model is None or state["origin"] is None:
+        raise requirement(
+            "round", "hold the model from the first round on", "no model",
+            "Give `Round(model=lambda: theta)`, as `Resam` does",
+        )
+    xp = array_namespace(model)
+    moved = xp.astype(model, xp.float64) - xp.astype(xp.asarray(state["origin"]), xp.float64)
+    joined = Joined(updates, moved)
+    gram = joined.geometry().gram
+    # From the origin, the last point, to the displacement, the one before it.
+    products = (gram[:n, n] - gram[:n, n + 1]) * joined.geometry().unit
+    products = np.clip(products, -1e290, 1e290) * joined.geometry().unit
+    return joined.mix(np.eye(n + 1)[:n]).geometry(), np.clip(products, -1e290, 1e290)

@@ -1,0 +1,55 @@
+"""Covariance-bound-agnostic filter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Geometry
+from ..rule import WeightRule
+from .spectrum import centred, top_direction
+
+
+@dataclass(frozen=True)
+class CAF(WeightRule):
+    """Weigh rows down along the direction in which they vary most; keep the tightest mean.
+
+    All rows start with weight c_i = 1. While more than n - 2f of it is left, take the weighted
+    mean, the top eigenvalue and direction v of the weighted covariance, and multiply each
+    weight by ``1 - t_i / max_j t_j`` with ``t_i = <x_i - mean, v>^2``, the largest over the
+    rows that still have weight. The result is the mean of least top eigenvalue. At least one
+    row loses all weight in each step. Complexity O(n^2 d + f n^3). Needs n > 2f. No lambda is
+    proven.
+
+    Allouah et al., "Towards trustworthy federated learning with untrusted participants", 2025,
+    with exact eigenvectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1e9, 1e9]])
+    >>> CAF()(rows, f=1).round(4)
+    array([0.5, 0.5])
+    """
+
+    name: ClassVar[str] = "caf"
+
+    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
+        """The normalised weights of the best mean."""
+        n = geometry.n
+        share = np.ones(n)
+        best, least = share / n, np.inf
+        while share.sum() > n - 2 * f:
+            gram = centred(geometry.rows, share)
+            value, projections = top_direction(gram, share)
+            value /= share.sum()
+            if value < least:
+                best, least = share / share.sum(), value
+            scores = np.where(share > 0.0, projections**2, 0.0)
+            if scores.max() == 0.0:
+                break
+            share = share * (1.0 - scores / scores.max())
+        return best

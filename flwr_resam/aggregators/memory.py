@@ -1,0 +1,102 @@
+"""What rules remember of single nodes: a running sum a node of what it sent.
+
+Sums are kept relative to what the server took from each round, ``sum_t (x_i - v)``. Their
+differences are those of the plain sums, nothing grows with a drift that all nodes share, and a
+node that is silent for a round, or joins late, stands where the aggregate stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+from ..geometry import Geometry
+from ..rule import Round
+from ..updates import Array, Updates
+
+
+def row_nodes(round: Round, n: int) -> tuple[int, ...]:
+    """The node of each row; the row's number where nodes are unknown."""
+    return round.nodes or tuple(range(n))
+
+
+def add_rows(
+    known: tuple[int, ...], sums: Array | None, nodes: tuple[int, ...], updates: Updates,
+    share: float = 1.0,
+) -> Array:
+    """The sum of each of this round's nodes with ``share`` times its row added.
+
+    Parameters
+    ----------
+    known : tuple of int
+        The nodes that ``sums`` belongs to, row by row.
+    sums : (len(known), d) float64 array or None
+        None where nothing is remembered yet.
+    nodes : tuple of int
+        The node behind each row of ``updates``; unknown ones start from zero.
+
+    Returns
+    -------
+    (n, d) float64 array
+        In the library of the rows.
+    """
+    place = {node: index for index, node in enumerate(known)}
+    totals = []
+    for row, node in enumerate(nodes):
+        vector = updates.combine(np.eye(updates.n)[row])
+        xp = array_namespace(vector)
+        total = xp.astype(vector, xp.float64) * share
+        if sums is not None and node in place:
+            total = _add(xp.asarray(sums[place[node], :]), total)
+        totals.append(total)
+    return array_namespace(totals[0]).stack(totals)
+
+
+def settle(
+    known: tuple[int, ...], sums: Array | None, nodes: tuple[int, ...], totals: Array,
+    vector: Array, share: float, dropped: frozenset[int],
+) -> tuple[tuple[int, ...], Array | None]:
+    """The sums to remember: this round's totals less the aggregate, the absent nodes' as before.
+
+    Dropped nodes are forgotten.
+    """
+    xp = array_namespace(totals)
+    taken = xp.astype(vector, xp.float64) * -share
+    keep = [
+        (node, _add(totals[row, :], taken))
+        for row, node in enumerate(nodes) if node not in dropped
+    ]
+    if sums is not None:
+        keep += [
+            (node, xp.asarray(sums[row, :]))
+            for row, node in enumerate(known) if node not in dropped and node not in nodes
+        ]
+    if not keep:
+        return (), None
+    return tuple(node for node, _ in keep), xp.stack([total for _, total in keep])
+
+
+def majority_centre(geometry: Geometry) -> tuple[int, float]:
+    """The row with the smallest ball that holds more than half of the rows, and its radius.
+
+    Whenever some row has more than half of the rows within a threshold, this one has. The
+    radius is in the geometry's unit.
+    """
+    reach = np.sort(geometry.squared_distances, axis=1)[:, geometry.n // 2]
+    row = int(np.argmin(reach))
+    return row, float(np.sqrt(reach[row]))
+
+
+def within(geometry: Geometry, row: int, limit: float) -> NDArray[np.bool_]:
+    """Which rows lie at most ``limit``, in the rows' own units, from ``row``."""
+    return np.asarray(np.sqrt(geometry.squared_distances[row]) <= limit / geometry.unit)
+
+
+def _add(left: Any, right: Any) -> Any:
+    """The sum of two vectors; what only faulty rows reach saturates instead of overflowing."""
+    xp = array_namespace(left, right)
+    most = 8e307
+    return xp.clip(left, -most, most) + xp.clip(right, -most, most)

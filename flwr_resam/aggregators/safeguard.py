@@ -1,0 +1,123 @@
+"""Safeguard: drop for good whoever drifts away over many rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..checks import check_positive, check_whole
+from ..errors import requirement
+from ..rule import Aggregate, Aggregator, Round
+from ..updates import Array, Updates
+from .memory import add_rows, majority_centre, row_nodes, settle, within
+
+
+@dataclass(frozen=True)
+class Safeguard(Aggregator):
+    """The mean of the rows of nodes whose sums over two windows never strayed.
+
+    For each node, ``A_i = sum_t x_i / |good_t|`` over a long window and B_i over a short one,
+    both emptied when their window is full. The median point of the A_i is the one that has more
+    than half of them nearest. A node whose A_i or B_i is farther than twice the threshold from
+    the median point is dropped for good, before the rows of the round are averaged. Where no
+    good node has sent a row, the result is zero.
+
+    A threshold that is not given is 1.5 times the distance from the median point that holds
+    more than half of the points, as in the paper's experiments, without their constant floor.
+    Complexity O(n^2 d); memory two float64 vectors a node. Needs n > 2f. No lambda is proven;
+    none exists for given thresholds, which let rows stray by a fixed length.
+
+    Allen-Zhu, Ebrahimianghazani, Li and Alistarh, "Byzantine-resilient non-convex stochastic
+    gradient descent", 2021, Algorithm 1 with two windows. Of its variants: a node is dropped
+    before, not after, the round that gives it away is averaged; a majority is one of the good
+    nodes that sent a row; no noise is added.
+
+    Parameters
+    ----------
+    short, long : int (default: 100, 600)
+        How many rounds the windows last.
+    short_threshold, long_threshold : float or None (default: None)
+        T_0 and T_1, in the units of the rows; None takes them from the data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = Safeguard()
+    >>> first = rule.step(np.array([[1.0], [2.0], [3.0], [90.0]]), f=1, state=rule.start())
+    >>> first.vector, first.state["dropped"]
+    (array([2.]), (3,))
+    >>> rule.step(np.array([[1.0], [2.0], [3.0], [2.0]]), f=1, state=first.state).weights.round(2)
+    array([0.33, 0.33, 0.33, 0.  ])
+    """
+
+    short: int = 100
+    long: int = 600
+    short_threshold: float | None = None
+    long_threshold: float | None = None
+    name: ClassVar[str] = "safeguard"
+    follows_nodes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse windows and thresholds that can't be."""
+        check_whole("short", self.short, "Use 100")
+        check_whole("long", self.long, "Use 600")
+        if self.short >= self.long:
+            raise requirement(
+                "short", "be less than `long`", f"short = {self.short}, long = {self.long}",
+                "Use 100 and 600",
+            )
+        for name in ("short_threshold", "long_threshold"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name), "Leave it out to take it from the data")
+
+    def start(self) -> Any:
+        """Nothing remembered, nobody dropped."""
+        nothing = {"nodes": (), "sums": None}
+        return {"rounds": 0, "short": nothing, "long": nothing, "dropped": ()}
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+        n = updates.n
+        state = state or self.start()
+        nodes = row_nodes(round, n)
+        dropped = set(state["dropped"])
+        good = [row for row, node in enumerate(nodes) if node not in dropped]
+        if not good:
+            return Aggregate(updates.combine(np.zeros(n)), np.zeros(n), state)
+        share = 1.0 / len(good)
+        followed = tuple(nodes[row] for row in good)
+        rows = updates.mix(np.eye(n)[good])
+        kept = np.ones(len(good), dtype=bool)
+        totals: dict[str, Array] = {}
+        for key, window, threshold in (
+            ("short", self.short, self.short_threshold),
+            ("long", self.long, self.long_threshold),
+        ):
+            if state["rounds"] % window == 0:
+                state = {**state, key: {"nodes": (), "sums": None}}
+            known, sums = state[key]["nodes"], state[key]["sums"]
+            totals[key] = add_rows(known, sums, followed, rows, share)
+            geometry = Updates(totals[key]).geometry()
+            centre, reach = majority_centre(geometry)
+            limit = 1.5 * reach * geometry.unit if threshold is None else threshold
+            kept &= within(geometry, centre, 2.0 * limit)
+        weights = np.zeros(n)
+        weights[np.array(good)[kept]] = 1.0 / max(1, kept.sum())
+        vector = updates.combine(weights)
+        dropped |= {node for node, keep in zip(followed, kept, strict=True) if not keep}
+        following: dict[str, Any] = {
+            "rounds": state["rounds"] + 1, "dropped": tuple(sorted(dropped))
+        }
+        for key, total in totals.items():
+            old = state[key]
+            known, sums = settle(
+                old["nodes"], old["sums"], followed, total, vector, share, frozenset(dropped)
+            )
+            following[key] = {"nodes": known, "sums": sums}
+        return Aggregate(vector, weights, following)
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+        """Unknown with thresholds from the data; none exists with given ones."""
+        given = self.short_threshold is not None or self.long_threshold is not None
+        return float("inf") if given and f > 0 else None

@@ -1,0 +1,42 @@
+"""Finite numbers that are far too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import requirement
+from ..rule import Round
+from .attack import MemorylessAttack
+
+
+@dataclass(frozen=True)
+class Huge(MemorylessAttack):
+    """Every entry of a Byzantine row is ``value``, or the largest that the dtype has.
+
+    Squares of 1e30 overflow in float32, and one such row next to honest ones takes every digit
+    of these from sums that are not careful.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Huge()(np.ones((2, 2)), 1)
+    array([[1.e+30, 1.e+30]])
+    """
+
+    value: float = 1e30
+    name: ClassVar[str] = "huge"
+    knowledge: ClassVar[str] = "alone"
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.value):
+            raise requirement("value", "be finite", self.value, "Use non-finite for NaN and Inf")
+
+    def rows(
+        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+    ) -> NDArray[np.float64]:
+        """Count constant rows."""
+        return np.full((count, honest.shape[1]), float(self.value))

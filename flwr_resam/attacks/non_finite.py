@@ -1,0 +1,35 @@
+"""NaN and infinities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rule import Round
+from .attack import MemorylessAttack
+
+
+@dataclass(frozen=True)
+class NonFinite(MemorylessAttack):
+    """A Byzantine row holds NaN, infinity and minus infinity, one coordinate after the other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> NonFinite()(np.zeros((1, 4)), 1)
+    array([[ nan,  inf, -inf,  nan]])
+    """
+
+    name: ClassVar[str] = "non-finite"
+    knowledge: ClassVar[str] = "alone"
+    finite: ClassVar[bool] = False
+
+    def rows(
+        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+    ) -> NDArray[np.float64]:
+        """Count rows of the three in turn."""
+        row = np.resize(np.array([np.nan, np.inf, -np.inf]), honest.shape[1])
+        return np.tile(row, (count, 1))

@@ -1,0 +1,39 @@
+"""Sign flip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rule import Round
+from .attack import MemorylessAttack, in_turn
+
+
+@dataclass(frozen=True)
+class SignFlip(MemorylessAttack):
+    """A Byzantine worker sends minus an honest vector: ``-x``.
+
+    On a device x is its own; before a grid, where Byzantine workers compute nothing, worker i
+    turns the honest row i round, from the first again when they run out.
+
+    Farhadkhani et al., "Byzantine Machine Learning Made Easy by Resilient Averaging of
+    Momentums", 2022, experiments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> SignFlip()(np.array([[1.0, -2.0]]), 1)
+    array([[-1.,  2.]])
+    """
+
+    name: ClassVar[str] = "sign-flip"
+    knowledge: ClassVar[str] = "alone"
+
+    def rows(
+        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+    ) -> NDArray[np.float64]:
+        """Minus the honest rows, in turn."""
+        return -in_turn(honest, count)

@@ -1,0 +1,44 @@
+"""Which float arrays of a model are statistics of the data rather than parameters.
+
+The running mean and variance of a normalisation layer are such buffers: training does not move
+them along a gradient, it sets them to what the last batches had. Momentum does them harm. With
+``u = c (r - v)``, where r is the value sent, v that of the data and c the share of the way that
+local training goes, ``r <- r - m`` is a spring: for beta = 0.9 it swings past v by half of
+the distance and rings for fifty rounds (for beta = 0.99 by 0.8, and for hundreds), and a
+variance on its way down from 1 passes below zero. Without momentum, ``r <- r - u`` goes
+straight to v.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+_CONVENTIONS = re.compile(
+    r"(^|[./_])(running_mean|running_var|moving_mean|moving_var(iance)?)$"
+    r"|(^|[./])batch_stats[./]"
+)
+
+
+def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -> frozenset[str]:
+    """Return which of the names are buffers.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The arrays of a model.
+    buffers : collection of str, optional
+        The buffers among them. None goes by the names that frameworks give: PyTorch's
+        ``running_mean`` and ``running_var``, Keras' ``moving_mean`` and ``moving_variance``,
+        and whatever Flax holds under ``batch_stats``.
+
+    Examples
+    --------
+    >>> sorted(buffer_names(["0.weight", "1.running_var", "bn/moving_mean", "running_total"]))
+    ['1.running_var', 'bn/moving_mean']
+    >>> sorted(buffer_names(["0", "1", "2"], buffers=["2", "5"]))
+    ['2']
+    """
+    if buffers is not None:
+        return frozenset(buffers).intersection(names)
+    return frozenset(name for name in names if _CONVENTIONS.search(name))

@@ -1,0 +1,1 @@
+"""A real federation: SuperLink and SuperNodes, each a process of its own."""

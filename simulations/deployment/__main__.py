@@ -1,0 +1,133 @@
+"""`python -m simulations.deployment`: a federation of processes here, or the keys of a real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from flwr.common.config import parse_config_args
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from clients.byzantine import BYZANTINE_CLIENTS
+from flwr_resam.parse import unknown_name
+from simulations.deployment.federation import Federation
+from simulations.deployment.keys import make_keys
+from simulations.deployment.run import Report, byzantine_nodes, run_deployed
+from simulations.experiment import Experiment
+from simulations.flwr_cli import RunFailed
+from simulations.processes import exit_on_sigterm
+from simulations.results import Evaluation
+
+# A real federation takes seconds a round, so its defaults are those of a small experiment.
+DEFAULTS = {
+    "num-nodes": 6, "num-malicious-nodes": 1, "attack": "none", "num-rounds": 5,
+    "learning-rate": 1.0, "local-steps": 20, "beta": 0.5, "connect-timeout": 120.0,
+    "round-timeout": 120.0,
+}
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+@app.command()
+def run(
+    output_dir: Annotated[Path, typer.Option(help="Folder for results and logs.")] = Path(
+        "results/deployment"
+    ),
+    run_config: Annotated[
+        list[str] | None,
+        typer.Option("--run-config", "-c", help="Settings to change, as for `flwr run`."),
+    ] = None,
+    byzantine: Annotated[
+        str, typer.Option(help="What the last num-malicious-nodes nodes run.")
+    ] = "sign-flip",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="No TLS and no node authentication.")
+    ] = False,
+) -> None:
+    """Start a federation on this machine, train on it, and end every process again."""
+    experiment = _experiment(run_config, output_dir)
+    if byzantine not in BYZANTINE_CLIENTS:
+        raise _fail(str(unknown_name(byzantine, sorted(BYZANTINE_CLIENTS), "Byzantine client")), 2)
+    liars = byzantine_nodes(experiment, byzantine)
+    console.print(
+        f"{experiment.num_nodes} SuperNodes, {len(liars)} of them {byzantine}; "
+        f"{'no TLS' if insecure else 'TLS and node authentication'}; results in {output_dir}"
+    )
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(),
+        TextColumn("round {task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task("starting the SuperLink", total=experiment.num_rounds)
+
+        def started(_: Federation) -> None:
+            progress.update(task, description="waiting for the nodes")
+
+        def show(evaluation: Evaluation) -> None:
+            progress.update(
+                task, completed=evaluation.round, description=f"accuracy {evaluation.accuracy:.1%}"
+            )
+
+        try:
+            report = run_deployed(
+                experiment, byzantine=liars, secure=not insecure, on_evaluation=show,
+                on_start=started,
+            )
+        except RunFailed as error:
+            progress.stop()
+            raise _fail(str(error)) from None
+    _print(report)
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the files.")],
+    nodes: Annotated[int, typer.Option(min=1, help="How many nodes get a key.")] = 6,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name or address of the SuperLink; may be given more than once."),
+    ] = None,
+) -> None:
+    """Make the certificates and keys of a federation: for the SuperLink and for each node."""
+    try:
+        made = make_keys(folder, nodes, host or ["localhost", "127.0.0.1"])
+    except FileExistsError as error:
+        raise _fail(f"{error.filename} exists already. Name a new folder.", 2) from None
+    console.print(f"For everybody: {made.ca}\nFor the SuperLink: {made.certificate}, {made.key}")
+    console.print(f"For node i: {folder}/node-i; to register: {folder}/node-i.pub")
+
+
+def _print(report: Report) -> None:
+    table = Table("partition", "node", "client", "status at the end")
+    for node in report.nodes:
+        table.add_row(str(node.partition), str(node.node or ""), node.client, node.status)
+    console.print(table)
+    for line in report.said:
+        console.print(line, highlight=False, markup=False)
+
+
+def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
+    try:
+        changes = parse_config_args(run_config)
+        return Experiment.default(
+            {**DEFAULTS, **changes, "output-dir": str(output_dir.resolve())}
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        raise _fail(str(error), 2) from None
+
+
+def _fail(message: str, code: int = 1) -> typer.Exit:
+    errors.print(f"[bold red]Error[/]: {message}", highlight=False)
+    return typer.Exit(code)
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    app()

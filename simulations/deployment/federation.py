@@ -1,0 +1,138 @@
+"""A federation of processes on this machine, which end when it does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from simulations.deployment.keys import make_keys
+from simulations.flwr_cli import LOG, FlwrCli, RunFailed, last_line
+from simulations.processes import ProcessGroup, free_ports
+
+
+class Federation:
+    """A SuperLink and its SuperNodes, each a process, on free ports of the loopback interface.
+
+    Parameters
+    ----------
+    num_nodes : int
+        How many SuperNodes. Node i holds data partition i.
+    byzantine : dict of int to str
+        The partitions of Byzantine nodes, and the client that each of them runs.
+    secure : bool
+        TLS, and nodes that prove who they are by keys which were registered; without, anybody
+        may connect, and a node that was killed comes back as another.
+    folder : path
+        Where the logs go: ``flower.log`` and ``node-<i>.log``.
+    """
+
+    def __init__(
+        self, num_nodes: int, byzantine: dict[int, str], secure: bool, folder: Path
+    ) -> None:
+        self.num_nodes = num_nodes
+        self._byzantine = byzantine
+        self._secure = secure
+        self._folder = folder
+        self._stack = ExitStack()
+        self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Federation:
+        with ExitStack() as stack:
+            self._home = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="flwr-resam-"))
+            )
+            self._processes = stack.enter_context(ProcessGroup({
+                "FLWR_HOME": str(self._home),
+                "FLWR_DISABLE_UPDATE_CHECK": "1",
+                "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+                "PYTHONUNBUFFERED": "1",
+            }))
+            self._port, *self._node_ports = free_ports(1 + self.num_nodes)
+            self._keys = make_keys(self._home / "keys", self.num_nodes) if self._secure else None
+            self._start_superlink()
+            for partition in range(self.num_nodes):
+                self._register(partition)
+                self.start_node(partition)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _start_superlink(self) -> None:
+        command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self._port)]
+        if self._keys is None:
+            command.append("--insecure")
+        else:
+            command += [
+                "--ssl-ca-certfile", str(self._keys.ca),
+                "--ssl-certfile", str(self._keys.certificate),
+                "--ssl-keyfile", str(self._keys.key),
+                "--enable-supernode-auth",
+            ]
+        superlink = self._processes.start(command, self._home, self._folder / LOG)
+        certificate = self._keys.ca if self._keys else None
+        self.flwr = FlwrCli(self._home, self._port, self._processes.environment, certificate)
+        self.flwr.await_superlink(superlink, self._folder / LOG)
+        self.superlink = psutil.Process(superlink.pid)
+
+    def _register(self, partition: int) -> None:
+        """Make the node's public key known to the SuperLink."""
+        if self._keys is not None:
+            self.flwr.register(self._keys.node_public(partition))
+
+    def start_node(self, partition: int) -> None:
+        """Start the SuperNode of a partition, also after it was killed."""
+        config = f"partition-id={partition} num-partitions={self.num_nodes}"
+        if partition in self._byzantine:
+            config += f' byzantine="{self._byzantine[partition]}"'
+        command = [
+            "flower-supernode", "--superlink", f"127.0.0.1:{self._port}",
+            "--host", "127.0.0.1", "--port", str(self._node_ports[partition]),
+            "--node-config", config,
+        ]
+        if self._keys is None:
+            command.append("--insecure")
+        else:
+            command += [
+                "--root-certificates", str(self._keys.ca),
+                "--auth-supernode-private-key", str(self._keys.node(partition)),
+            ]
+        self._nodes[partition] = self._processes.start(
+            command, self._home, self.log_of(partition)
+        )
+
+    def kill_node(self, partition: int) -> None:
+        """Kill a SuperNode with SIGKILL, together with the training that it has under way."""
+        node = psutil.Process(self._nodes[partition].pid)
+        for process in (node, *node.children(recursive=True)):
+            process.kill()
+        self._nodes[partition].wait()
+
+    def check(self) -> None:
+        """Raise where a SuperNode has ended by itself."""
+        for partition, node in self._nodes.items():
+            if node.poll() not in (None, -9):
+                said = last_line(self.log_of(partition).read_text())
+                raise RunFailed(f"The SuperNode of partition {partition} ended: {said}")
+
+    def node_id(self, partition: int) -> int | None:
+        """The id under which a SuperNode is connected, from its log; None before it is."""
+        path = self.log_of(partition)
+        found = re.findall(r"SuperNode ID: (\d+)", path.read_text()) if path.exists() else []
+        return int(found[-1]) if found else None
+
+    def log_of(self, partition: int) -> Path:
+        """The file that a SuperNode logs to."""
+        return self._folder / f"node-{partition}.log"

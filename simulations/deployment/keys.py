@@ -1,0 +1,154 @@
+"""Certificates and keys of a federation: TLS for the SuperLink, a key of its own for each node."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_LIFETIME = datetime.timedelta(days=365)
+_SKEW = datetime.timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The files of a federation in one folder.
+
+    ``ca.pem`` goes to everybody. ``server.pem`` and ``server.key`` stay with the SuperLink,
+    ``node-<i>`` stays with node i, and ``node-<i>.pub`` is registered with the SuperLink. The
+    key of the certificate authority itself is not kept: make all anew rather than add to it.
+    """
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the authority."""
+        return self.folder / "ca.pem"
+
+    @property
+    def certificate(self) -> Path:
+        """The SuperLink's certificate."""
+        return self.folder / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        """The SuperLink's private key."""
+        return self.folder / "server.key"
+
+    def node(self, partition: int) -> Path:
+        """The private key of a node."""
+        return self.folder / f"node-{partition}"
+
+    def node_public(self, partition: int) -> Path:
+        """The public key of a node."""
+        return self.folder / f"node-{partition}.pub"
+
+
+def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost", "127.0.0.1")) -> Keys:
+    """Make all certificates and keys that a federation needs; private ones for the owner only.
+
+    Parameters
+    ----------
+    folder : path
+        Where the files go; they may not exist yet.
+    nodes : int
+        How many nodes get a key.
+    hosts : sequence of str
+        Names and addresses under which the nodes reach the SuperLink.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds keys already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = Keys(folder)
+    authority, server = _private(), _private()
+    issuer = _name("flwr-resam federation CA")
+    ca = (
+        _certificate(issuer, issuer, authority)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(authority, hashes.SHA256())
+    )
+    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    certificate = (
+        _certificate(_name(hosts[0]), issuer, server)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alias(host) for host in hosts]), False)
+        .add_extension(authority_id, critical=False)
+        .sign(authority, hashes.SHA256())
+    )
+    _write(keys.ca, ca.public_bytes(Encoding.PEM))
+    _write(keys.certificate, certificate.public_bytes(Encoding.PEM))
+    _write(keys.key, server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for partition in range(nodes):
+        node = _private()
+        private = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        public = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        _write(keys.node(partition), private)
+        _write(keys.node_public(partition), public + b"\n")
+    return keys
+
+
+def _private() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _alias(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(now + _LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates, key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)

@@ -1,0 +1,48 @@
+"""What the tests of rules share: a rule for every registry entry, and rows to give it."""
+
+import numpy as np
+
+from flwr_resam import parse_rule
+from flwr_resam.aggregators import AGGREGATORS
+from flwr_resam.preaggregators import PREAGGREGATORS
+
+ARGUMENTS = {
+    "cc": "radius=1.0",
+    "monna": "trusted=0",
+    "byzantine-sgd": "deviation=1.0, diameter=10.0, rounds=100",
+    "clipping": "radius=1.0",
+}
+"""For the rules that can't be made without."""
+
+SIZES = [(1, 0), (3, 1), (5, 2), (7, 1), (8, 3), (11, 2)]
+
+
+def make(name):
+    """The rule of a registry entry."""
+    text = f"{name}({ARGUMENTS[name]})" if name in ARGUMENTS else name
+    if name in PREAGGREGATORS:
+        return parse_rule(f"{text} | mean").before[0]
+    return parse_rule(text)
+
+
+def cases():
+    """Every aggregator with every size that it admits."""
+    return [
+        (name, n, f) for name in AGGREGATORS for n, f in SIZES if make(name).admits(n, f)
+    ]
+
+
+def smallest(name, f):
+    """The least n that a rule admits for f faults."""
+    return next(n for n in range(1, 100) if make(name).admits(n, f))
+
+
+def draw(n, d, seed=0, dtype=np.float64):
+    """Rows without ties."""
+    return np.random.default_rng([seed, n, d]).normal(size=(n, d)).astype(dtype)
+
+
+def diameter(rows):
+    return max(
+        (float(np.linalg.norm(a - b)) for i, a in enumerate(rows) for b in rows[:i]), default=0.0
+    )

@@ -1,0 +1,296 @@
+"""Each attack against a plain loop over its definition, and what each promises."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from flwr_resam import parse_attack
+from flwr_resam.aggregators import MDA, Mean, Median, TrimmedMean
+from flwr_resam.attacks import (
+    ALIE,
+    ATTACKS,
+    FOE,
+    AntiCGE,
+    Gaussian,
+    Huge,
+    Mimic,
+    MinMax,
+    MinSum,
+    NonFinite,
+    OptimisedALIE,
+    OptimisedFOE,
+    Replay,
+    SignFlip,
+    Straggler,
+)
+from flwr_resam.rule import Aggregate, Aggregator, Round
+
+HONEST = np.random.default_rng(3).normal(1.0, 0.5, (7, 5))
+matrices = st.integers(2, 6).flatmap(
+    lambda h: arrays(
+        np.float64, st.tuples(st.just(h), st.integers(1, 4)),
+        elements=st.floats(-1e3, 1e3, allow_subnormal=False),
+    )
+)
+
+
+def ready(name):
+    """The attack with a defender, where it needs one."""
+    return ATTACKS[name]().against(TrimmedMean(), 3)
+
+
+def mean_and_sigma(honest):
+    """Column by column, in plain Python."""
+    h = len(honest)
+    columns = honest.T.tolist()
+    means = [sum(column) / h for column in columns]
+    sigmas = [
+        math.sqrt(sum((value - mean) ** 2 for value in column) / (h - 1))
+        for column, mean in zip(columns, means, strict=True)
+    ]
+    return np.array(means), np.array(sigmas)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_attack_gives_its_rows_and_leaves_the_honest_ones(name, dtype):
+    honest = HONEST.astype(dtype)
+    kept = honest.copy()
+    rows = ready(name)(honest, 3, round=Round(2))
+    assert rows.shape == (3, 5)
+    assert rows.dtype == dtype
+    assert np.array_equal(honest, kept)
+    again = ready(name)(honest, 3, round=Round(2))
+    assert np.array_equal(rows, again, equal_nan=True)
+    assert ready(name)(honest, 0).shape == (0, 5)
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"non-finite"}))
+def test_rows_stay_finite_for_any_finite_float32(name):
+    honest = np.array([[3e38, -3e38], [-3e38, 1.0], [3e38, 3e38], [1e-38, 0.0]], np.float32)
+    assert np.isfinite(ATTACKS[name]().against(MDA(), 1)(honest, 1)).all()
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_honest_rows_that_agree_are_no_special_case(name):
+    rows = ready(name)(np.ones((7, 5)), 3)
+    assert rows.shape == (3, 5)
+    assert np.isfinite(rows).all() or name == "non-finite"
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_names_read_back(name):
+    attack = ATTACKS[name]()
+    assert attack.name == name
+    assert parse_attack(str(attack)) == attack
+    assert attack.knowledge in ("alone", "knows the rule", "omniscient")
+
+
+@pytest.mark.parametrize(
+    ("n", "f", "z"), [(50, 24, 1.4261), (25, 11, 1.0676), (15, 5, 0.5244), (51, 24, 1.4461)]
+)
+def test_alie_takes_the_published_z(n, f, z):
+    supporters = math.floor(n / 2 + 1) - f
+    assert z == pytest.approx(NormalDist().inv_cdf((n - f - supporters) / (n - f)), abs=5e-5)
+    honest = np.random.default_rng(n).normal(size=(n - f, 3))
+    mean, sigma = mean_and_sigma(honest)
+    assert ALIE()(honest, f) == pytest.approx(np.tile(mean - z * sigma, (f, 1)), abs=2e-4)
+
+
+@given(matrices, st.floats(-3, 3), st.integers(1, 3))
+def test_alie_and_foe_are_their_formulas(honest, factor, count):
+    mean, sigma = mean_and_sigma(honest)
+    scale = 1.0 + np.abs(honest).max()
+    assert ALIE(z=factor)(honest, count) == pytest.approx(
+        np.tile(mean - factor * sigma, (count, 1)), abs=1e-9 * scale
+    )
+    assert FOE(epsilon=factor)(honest, count) == pytest.approx(
+        np.tile(-factor * mean, (count, 1)), abs=1e-9 * scale
+    )
+
+
+def bisected(honest, keeps):
+    """The largest gamma for which ``keeps(mu - gamma sigma)`` holds."""
+    mean, sigma = mean_and_sigma(honest)
+    low, high = 0.0, 1.0
+    while keeps(mean - high * sigma):
+        high *= 2.0
+    for _ in range(80):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if keeps(mean - middle * sigma) else (low, middle)
+    return mean - low * sigma
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_min_max_is_the_farthest_row_within_the_largest_honest_distance(seed):
+    honest = np.random.default_rng(seed).normal(size=(5, 4))
+    widest = max(math.dist(a, b) for a, b in itertools.combinations(honest, 2))
+    expected = bisected(honest, lambda row: max(math.dist(row, x) for x in honest) <= widest)
+    assert MinMax()(honest, 2) == pytest.approx(np.tile(expected, (2, 1)), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_min_sum_is_the_farthest_row_within_the_largest_honest_sum(seed):
+    honest = np.random.default_rng(seed).normal(size=(5, 4))
+    widest = max(sum(math.dist(a, b) ** 2 for b in honest) for a in honest)
+    expected = bisected(honest, lambda row: sum(math.dist(row, x) ** 2 for x in honest) <= widest)
+    assert MinSum()(honest, 2) == pytest.approx(np.tile(expected, (2, 1)), rel=1e-9)
+
+
+@given(matrices)
+@settings(max_examples=60)
+def test_min_max_and_min_sum_keep_their_promise(honest):
+    squared = ((honest[:, None] - honest[None]) ** 2).sum(axis=2)
+    slack = 1e-9 * (1.0 + np.abs(honest).max()) ** 2
+    assert ((MinMax()(honest, 1) - honest) ** 2).sum(axis=1).max() <= squared.max() + slack
+    assert ((MinSum()(honest, 1) - honest) ** 2).sum() <= squared.sum(axis=1).max() + slack
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mimic_copies_the_row_that_stands_out_along_the_top_direction(seed):
+    honest = np.random.default_rng(seed).normal(size=(6, 4)) * [3.0, 1.0, 1.0, 1.0]
+    values, vectors = np.linalg.eigh(np.cov(honest.T))
+    shares = np.abs((honest - honest.mean(axis=0)) @ vectors[:, values.argmax()])
+    assert np.array_equal(Mimic()(honest, 2), np.tile(honest[shares.argmax()], (2, 1)))
+    assert np.array_equal(Mimic(row=2)(honest, 1), honest[2:3])
+
+
+@pytest.mark.parametrize(("h", "f"), [(4, 1), (5, 3), (6, 5)])
+def test_cge_keeps_every_row_of_anti_cge(h, f):
+    honest = np.random.default_rng(h).normal(1.0, 1.0, (h, 6)).astype(np.float32)
+    rows = AntiCGE()(honest, f)
+    norms = [(math.hypot(*row), index < f) for index, row in enumerate([*rows, *honest])]
+    kept = sorted(norms)[:h]
+    assert sum(byzantine for _, byzantine in kept) == f
+    first_dropped = sorted(math.hypot(*row) for row in honest)[h - f]
+    assert math.hypot(*rows[0]) == pytest.approx(first_dropped, rel=1e-3)
+    mean = honest.mean(axis=0)
+    assert np.dot(rows[0], mean) == pytest.approx(-math.hypot(*rows[0]) * math.hypot(*mean))
+
+
+def test_anti_cge_with_as_many_rows_as_honest_ones_takes_the_shortest():
+    honest = np.array([[1.0], [2.0]])
+    assert AntiCGE()(honest, 2) == pytest.approx(np.full((2, 1), -1.0), rel=1e-3)
+    assert not AntiCGE()(np.array([[1.0], [-1.0]]), 1).any()
+
+
+def test_what_a_device_does_alone_works_on_its_own_row():
+    own = HONEST[:1]
+    for name, attack in ATTACKS.items():
+        if attack.knowledge == "alone":
+            assert attack()(own, 1).shape == own.shape, name
+    assert np.array_equal(SignFlip()(HONEST, 9), -HONEST[[0, 1, 2, 3, 4, 5, 6, 0, 1]])
+    assert np.array_equal(Huge(value=-7.0)(own, 1), np.full((1, 5), -7.0))
+    assert Huge()(own.astype(np.float16), 1).max() == np.finfo(np.float16).max
+    assert not np.isfinite(NonFinite()(own, 1)).any()
+
+
+def test_gaussian_draws_from_the_rounds_generator():
+    rows = Gaussian(std=2.0)(np.zeros((2, 5)), 3, round=Round(1, (), np.random.default_rng(8)))
+    assert np.array_equal(rows, np.random.default_rng(8).normal(0.0, 2.0, (3, 5)))
+
+
+def run(attack, rounds):
+    """What the attack sends while worker i's honest vector is 10 t + i in round t."""
+    state, sent = attack.start(), []
+    for number in range(1, rounds + 1):
+        honest = np.array([[10.0 * number], [10.0 * number + 1.0]])
+        rows, state = attack.step(honest, 3, state=state, round=Round(number))
+        sent.append(rows.ravel().tolist())
+    return sent
+
+
+def test_replay_and_straggler_send_what_was():
+    assert [rows[0] for rows in run(Replay(rounds=3), 6)] == [10, 10, 10, 10, 20, 30]
+    assert [rows[0] for rows in run(Straggler(every=3), 7)] == [10, 10, 10, 40, 40, 40, 70]
+    assert run(Replay(rounds=1), 2)[1] == [10.0, 11.0, 10.0]
+
+
+@pytest.mark.parametrize("attack", [Replay(rounds=2), Straggler(every=4)])
+def test_memory_of_another_model_is_not_used(attack):
+    _, state = attack.step(np.ones((2, 3)), 1, state=attack.start(), round=Round(1))
+    rows, _ = attack.step(np.zeros((2, 4)), 1, state=state, round=Round(2))
+    assert np.array_equal(rows, np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("rule", [Mean(), MDA(), TrimmedMean(), Median()])
+@pytest.mark.parametrize("attack", [OptimisedALIE, OptimisedFOE])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_factor_of_a_dense_search_beats_the_optimised_by_much(rule, attack, seed):
+    honest = np.random.default_rng(seed).normal(0.3, 1.0, (6, 8))
+    mean, sigma = mean_and_sigma(honest)
+    direction = -sigma if attack is OptimisedALIE else -mean
+
+    def damage(rows):
+        return np.linalg.norm(rule(np.vstack([honest, rows]), f=3) - mean)
+
+    dense = max(damage(np.tile(mean + t * direction, (3, 1))) for t in np.geomspace(0.1, 128, 200))
+    found = attack(rule)(honest, 3)
+    assert damage(found) >= 0.9 * dense
+    steps = (found[0] - mean) / direction
+    assert steps == pytest.approx(np.full(8, steps[0]), rel=1e-6)
+
+
+@dataclass(frozen=True)
+class Follower(Aggregator):
+    """A rule with memory: the mean of the rows and of its last output; counts its steps."""
+
+    name: ClassVar[str] = "follower"
+
+    def start(self):
+        return (0, 0.0)
+
+    def _step(self, updates, f, state, round):
+        count, last = state
+        vector = 0.5 * updates.combine(np.full(updates.n, 1.0 / updates.n)) + 0.5 * last
+        return Aggregate(vector, None, (count + 1, vector))
+
+
+def test_a_rule_with_memory_is_followed_from_round_to_round_and_trials_leave_no_trace():
+    rule = Follower()
+    attack = OptimisedFOE(rule)
+    state = attack.start()
+    defender = rule.start()
+    for number in (1, 2, 3):
+        rows, state = attack.step(HONEST, 2, state=state, round=Round(number))
+        done = rule.step(np.vstack([HONEST, rows]), f=2, state=defender, round=Round(number))
+        defender = done.state
+        assert state[0] == number
+        assert state[1] == pytest.approx(defender[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MinMax()(HONEST[:1], 1), "`honest` must hold at least 2 row"),
+        (lambda: ALIE()(HONEST[:2], 8), r"`z` must be given.*n = 10, f = 8"),
+        (lambda: FOE()(HONEST[0], 1), "must be a 2-d array"),
+        (lambda: FOE()(HONEST, -1), "`count` must be at least 0"),
+        (lambda: Mimic(row=7)(HONEST, 1), r"`row` must be in 0 \.\. 6"),
+        (lambda: OptimisedFOE()(HONEST, 1), "`aggregator` must be the defender's rule"),
+        (lambda: OptimisedFOE(MDA())(HONEST, 7), "n > 2f"),
+        (lambda: Gaussian(std=0.0), "`std` must be above 0"),
+        (lambda: Gaussian(std=math.nan), "`std` must be above 0"),
+        (lambda: Huge(value=math.inf), "`value` must be finite"),
+        (lambda: Replay(rounds=0), "`rounds` must be at least 1"),
+        (lambda: Straggler(every=1), "`every` must be at least 2"),
+    ],
+)
+def test_what_cannot_be_done_is_said(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_given_defender_is_kept_and_a_missing_one_filled_in():
+    assert OptimisedALIE(MDA()).against(Mean(), 4) == OptimisedALIE(MDA())
+    assert OptimisedALIE().against(Mean(), 4) == OptimisedALIE(Mean(), f=4)
+    assert OptimisedALIE(f=2).against(Mean(), 4) == OptimisedALIE(Mean(), f=2)
+    assert FOE().against(Mean(), 4) == FOE()

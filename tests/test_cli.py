@@ -1,0 +1,90 @@
+"""`flwr-resam` as a practitioner types it."""
+
+import pytest
+from typer.testing import CliRunner
+
+from flwr_resam.aggregators import AGGREGATORS
+from flwr_resam.attacks import ATTACKS
+from flwr_resam.cli import app
+
+
+def run(*words, **environment):
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+
+
+def test_rules_are_sorted_by_what_they_promise():
+    result = run("rules", "--n", "25", "--f", "5", "--dim", "1e6")
+    assert result.exit_code == 0
+    lines = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
+    names = [line[1].strip().split("(")[0] for line in lines]
+    assert sorted(names) == sorted(AGGREGATORS)
+    assert names.index("mda") < names.index("gm") < names.index("cwmed") < names.index("mean")
+    table = dict(zip(names, lines, strict=True))
+    assert [cell.strip() for cell in table["mda"][2:-1]] == [
+        "n > 2f", "12", "0.5", "O(n^2 d)", "least proven lambda"
+    ]
+    assert table["cwtm"][4].strip() == "2.236"  # f / (n - f) 2 sqrt(n - f)
+    assert "no guarantee" in table["mean"][6]
+    assert "f / (n - f) = 0.25" in result.stdout
+
+
+def test_rules_that_do_not_admit_so_many_faults_come_last():
+    result = run("rules", "--n", "4", "--f", "2")
+    assert result.exit_code == 0
+    line = next(line for line in result.stdout.splitlines() if " mda " in line)
+    assert "not for n = 4, f = 2" in line
+
+
+def test_rules_without_faults():
+    assert "no fault to tolerate" in run("rules", "--n", "4", "--f", "0").stdout
+
+
+def test_an_audit_shows_observed_proven_and_floor():
+    result = run("audit", "cwtm", "--n", "3", "--f", "1", "--trials", "400")
+    assert result.exit_code == 0
+    row = next(line for line in result.stdout.splitlines() if "cwtm" in line).split("│")
+    observed, proven, floor = (float(cell) for cell in row[5:8])
+    assert 0.45 < observed <= proven == floor == 0.5
+
+
+def test_an_audit_of_a_chain_has_nothing_proven():
+    row = run("audit", "nnm | cwtm", "--n", "5", "--f", "1", "--trials", "50").stdout
+    assert "nnm | cwtm" in row
+    assert " - " in row
+
+
+def test_attacks_say_who_can_do_them():
+    result = run("attacks")
+    assert result.exit_code == 0
+    for name in ATTACKS:
+        assert name in result.stdout
+    assert "omniscient" in result.stdout
+    assert "mu - z sigma" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("rules --n 3 --f 3", "`f` must be below n"),
+        ("rules --n 0 --f 0", "`n` must be a whole number, at least 1"),
+        ("rules --n 3 --f -1", "`f` must be at least 0"),
+        ("rules --n 3 --f 1 --dim 0.5", "`dim` must be a whole number"),
+        ("rules --n 3 --f 1 --dim nan", "`dim` must be a whole number"),
+        ("audit mad --n 3 --f 1", "Did you mean `mda`?"),
+        ("audit mda --n 4 --f 2", "`f` must satisfy n > 2f for `mda`"),
+        ("audit mda --n 4 --f 1 --trials 0", "`trials` must be"),
+        ("audit mda --n 4 --f 1 --seed -1", "`seed` must be"),
+        ("audit mda --n 4 --f 1 --dim -1", "`dim` must be"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(words, message):
+    result = run(*words.split())
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_missing_options_are_named():
+    result = run("rules", "--n", "3")
+    assert result.exit_code == 2
+    assert "--f" in result.stderr
