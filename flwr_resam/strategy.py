@@ -274,7 +274,10 @@ class Resam(TolerantFedAvg):
             done = self.aggregator.step(
                 Updates(on_device(rows, self.device)), f=f, state=self._rule_state, round=round
             )
-        except (ArithmeticError, np.linalg.LinAlgError) as error:
+        except (ArithmeticError, ValueError) as error:
+            numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)
+            if not numeric and len(rows) == len(self._asked):
+                raise  # nothing is missing, so it is the user's to mend
             logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
             return None
         if not np.isfinite(to_numpy(done.vector)).all():

@@ -110,7 +110,13 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path):
     assert same(whole, train(tmp_path / "parts", 20, resume=True))  # nothing is left to do
 
 
-@pytest.mark.parametrize("name", ["cc(radius=1.0)", "byzantine-sgd(deviation=1.0)", "safeguard"])
+MEMORIES = [
+    "cc(radius=1.0)", "byzantine-sgd(deviation=9.0, diameter=9.0, rounds=8)", "monna(trusted=0)",
+    "safeguard",
+]
+
+
+@pytest.mark.parametrize("name", MEMORIES)
 def test_rules_with_memory_resume_too(tmp_path, name):
     rule = {"aggregator": parse_rule(name)}
     whole = train(tmp_path / "whole", 8, every=0, **rule)
