@@ -24,7 +24,7 @@ from flwr_resam.updates import Updates
 N, F = 11, 2  # the least n that every rule admits with two faults
 
 # What a rule can't do without, where 1 won't do.
-ARGUMENTS = {"byzantine-sgd": "deviation=1.0, diameter=1.0, rounds=10"}
+ARGUMENTS = {"byzantine-sgd": "deviation=1.0, diameter=1.0, rounds=10", "monna": "trusted=0"}
 
 # Which entries a property does not hold for, and why.
 NOT_HOMOGENEOUS = {
