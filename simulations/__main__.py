@@ -1,7 +1,8 @@
-"""`python -m simulations`: run an experiment, or compare rules under one attack."""
+"""`python -m simulations`: run an experiment, compare rules, or find the worst attack."""
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from simulations.experiment import Experiment
 from simulations.figures import Curve, accuracy_over_rounds
 from simulations.in_process import run_in_process
 from simulations.results import Evaluation, read_evaluations, read_summary
+from simulations.worst import NO_ATTACK, as_table, candidates, read_trials, search
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -98,6 +100,43 @@ def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConf
     figure = output_dir / "compare.png"
     accuracy_over_rounds(curves, _describe(experiment), figure)
     console.print(f"Figure {figure}")
+
+
+@app.command()
+def worst(
+    output_dir: OutputDir = Path("results/worst"),
+    run_config: RunConfig = None,
+    rule: Annotated[str, typer.Option(help="The rule to attack; short for aggregator.")] = "",
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Try this one, and others so given; else all.")
+    ] = None,
+) -> None:
+    """Run every attack against a rule, in this process, and say which is the worst."""
+    chosen = [f"aggregator={json.dumps(rule)}"] if rule else []
+    experiment = _experiment([*(run_config or []), *chosen], output_dir)
+    try:
+        attacks = candidates(experiment)
+        for text in attack or []:
+            replace(experiment, attack=text).check()
+    except ValueError as error:
+        raise _fail(str(error), code=2) from None
+    attacks = [NO_ATTACK, *attack] if attack else attacks
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    console.print(f"{_name(experiment)}; {len(attacks)} runs; results in {output_dir}")
+    rounds = experiment.num_rounds
+    with _progress() as progress:
+        total = progress.add_task("all attacks", total=len(attacks) * rounds)
+        one = progress.add_task("", total=rounds)
+
+        def show(index: int, evaluation: Evaluation) -> None:
+            progress.update(one, completed=evaluation.round, description=attacks[index])
+            progress.update(total, completed=index * rounds + evaluation.round)
+
+        search(experiment, attacks, show)
+    trials = read_trials(output_dir)
+    console.print(as_table(trials))
+    first = next(trial for trial in trials if trial.attack != NO_ATTACK)
+    console.print(f"Worst: {first.attack}, {first.accuracy:.1%}")
 
 
 def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:

@@ -48,12 +48,14 @@ def shifted(
     factor: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
 ) -> NDArray[np.float64]:
     """``mu - gamma sigma``, with gamma by ``factor`` from the rows about mu and sigma."""
-    mean, sigma = honest.mean(axis=0), honest.std(axis=0, ddof=1)
+    mean = honest.mean(axis=0)
     centred = honest - mean
     scale = np.abs(centred).max(initial=0.0)
     if scale == 0.0:
         return np.asarray(mean)
-    return np.asarray(mean - factor(centred / scale, sigma / scale) * sigma)
+    centred = centred / scale  # so that no square underflows
+    sigma = np.sqrt((centred**2).sum(axis=0) / (len(honest) - 1))
+    return np.asarray(mean - factor(centred, sigma) * scale * sigma)
 
 
 def _min_max_factor(centred: NDArray[np.float64], sigma: NDArray[np.float64]) -> float:
