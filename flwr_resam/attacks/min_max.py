@@ -53,9 +53,10 @@ def shifted(
     scale = np.abs(centred).max(initial=0.0)
     if scale == 0.0:
         return np.asarray(mean)
-    centred = centred / scale  # so that no square underflows
+    # About the mean and in units of the farthest entry no square leaves the range of float64.
+    centred = centred / scale
     sigma = np.sqrt((centred**2).sum(axis=0) / (len(honest) - 1))
-    return np.asarray(mean - factor(centred, sigma) * scale * sigma)
+    return np.asarray(mean - scale * factor(centred, sigma) * sigma)
 
 
 def _min_max_factor(centred: NDArray[np.float64], sigma: NDArray[np.float64]) -> float:
