@@ -180,7 +180,7 @@ def _gram_about(
     with np.errstate(all="ignore"):  # what leaves the range is seen in the table
         for _, _, block in source.blocks():
             if shrink is not None:
-                block = source.scale(block, shrink)  # noqa: PLW2901
+                block = source.scale(block, shrink)
             total += _inner_products(source, block, centre(block), unit)
     return _symmetric(total)
 
