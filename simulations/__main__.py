@@ -26,6 +26,7 @@ from simulations.processes import exit_on_sigterm
 from simulations.results import Evaluation, read_evaluations, read_summary
 from simulations.robustness import Cell, check_names, measure
 from simulations.robustness_cell import HONEST, STRATEGIES
+from simulations.soak import soak as run_soak
 from simulations.worst import NO_ATTACK, as_table, candidates, read_trials, search
 
 app = typer.Typer(
@@ -179,6 +180,25 @@ def worst(
     console.print(as_table(trials))
     first = next(trial for trial in trials if trial.attack != NO_ATTACK)
     console.print(f"Worst: {first.attack}, {first.accuracy:.1%}")
+
+
+@app.command()
+def soak(
+    rounds: Annotated[int, typer.Option(min=50, help="How many rounds.")] = 5000,
+    output_dir: OutputDir = Path("results/soak"),
+) -> None:
+    """Run for long under every attack in turn: memory and time must stay flat."""
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    with _progress() as progress:
+        task = progress.add_task("soaking", total=rounds)
+        found = run_soak(
+            rounds, output_dir.resolve(), lambda number: progress.update(task, completed=number)
+        )
+    console.print(
+        f"{rounds} rounds under {', '.join(found.turns)} in turn: memory "
+        f"{found.growth_kib_per_round:+.2f} KiB a round, time x{found.slowdown:.2f}, "
+        f"final test accuracy {found.accuracy:.1%}; figures {output_dir / 'soak.json'}"
+    )
 
 
 def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:

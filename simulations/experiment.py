@@ -45,6 +45,8 @@ class Experiment:
     connect_timeout: float
     round_timeout: float
     device: str
+    checkpoint_every: int
+    resume: bool
 
     @classmethod
     def read(cls, run_config: Mapping[str, Any]) -> Experiment:
@@ -59,7 +61,7 @@ class Experiment:
         for key in run_config:
             if key not in known:
                 raise unknown_name(key, sorted(known), "run-config key")
-        kinds: dict[str, type] = {"str": str, "int": int, "float": float}
+        kinds: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
         values: dict[str, Any] = {}
         for field in fields(cls):
             key = field.name.replace("_", "-")
@@ -99,12 +101,16 @@ class Experiment:
             _above(name.replace("_", "-"), getattr(self, name), 0)
         for name in ("learning_rate", "local_learning_rate", "connect_timeout", "round_timeout"):
             _above(name.replace("_", "-"), getattr(self, name), 0.0)
-        for name in ("weight_decay", "l2", "clip_norm", "seed"):
+        for name in ("weight_decay", "l2", "clip_norm", "seed", "checkpoint_every"):
             if getattr(self, name) < 0:
                 raise requirement(
                     name.replace("_", "-"), "be at least 0", getattr(self, name), "Use 0"
                 )
         checked_device(self.device)
+        if (self.checkpoint_every or self.resume) and not self.output_dir:
+            raise requirement(
+                "output-dir", "be given for checkpoints", "none", "Name a folder for them",
+            )
         if self.output_dir and not Path(self.output_dir).is_absolute():
             raise requirement(
                 "output-dir", "be an absolute path", repr(self.output_dir),

@@ -159,10 +159,13 @@ class FlwrCli:
 
 
 def prepare(experiment: Experiment) -> Path:
-    """Make a run's output folder, without the results of a run before; return it."""
+    """Make a run's output folder, without the results of a run before; return it.
+
+    A run that goes on where another stopped keeps that one's metrics.
+    """
     folder = Path(experiment.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY, METRICS, LOG):
+    for name in (SUMMARY, LOG) if experiment.resume else (SUMMARY, METRICS, LOG):
         (folder / name).unlink(missing_ok=True)
     return folder
 

@@ -27,18 +27,28 @@ class Evaluation:
 
 
 class Recorder:
-    """Writes a run's evaluations one JSON line each; nothing where there is no output folder."""
+    """Writes a run's evaluations one JSON line each; nothing where there is no output folder.
+
+    A run that resumes keeps those of the rounds before the first that it evaluates again.
+
+    Attributes
+    ----------
+    evaluations : list of Evaluation
+        Those of the whole run.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._folder = Path(experiment.output_dir) if experiment.output_dir else None
         self._file: TextIOWrapper | None = None
+        self.evaluations: list[Evaluation] = []
 
     def __enter__(self) -> Recorder:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / SUMMARY).unlink(missing_ok=True)
-            self._file = (self._folder / METRICS).open("w", encoding="utf-8")
+            if self._experiment.resume:
+                self.evaluations = read_evaluations(self._folder)
         return self
 
     def __exit__(
@@ -52,21 +62,30 @@ class Recorder:
 
     def add(self, evaluation: Evaluation) -> None:
         """Write one line."""
+        if self._file is None and self._folder is not None:
+            self.evaluations = [e for e in self.evaluations if e.round < evaluation.round]
+            self._file = (self._folder / METRICS).open("w", encoding="utf-8")
+            self._file.writelines(map(_line, self.evaluations))
+        self.evaluations.append(evaluation)
         if self._file is not None:
-            self._file.write(json.dumps(asdict(evaluation)) + "\n")
+            self._file.write(_line(evaluation))
             self._file.flush()
 
-    def finish(self, digest: str, last: Evaluation) -> None:
+    def finish(self, digest: str) -> None:
         """Write the summary: settings, versions, last evaluation, hash of the final model."""
         if self._folder is None:
             return
         summary = {
             "config": self._experiment.run_config(),
             "versions": versions(),
-            "final": asdict(last),
+            "final": asdict(self.evaluations[-1]),
             "model-sha256": digest,
         }
         (self._folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _line(evaluation: Evaluation) -> str:
+    return json.dumps(asdict(evaluation)) + "\n"
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:

@@ -19,7 +19,7 @@ from simulations.results import versions
 from simulations.robustness_cell import FAULTY, HONEST, NODES, ROUNDS, SILENT, STRATEGIES
 
 ENGINES = ("in-process", "ray")
-_PATIENCE = 300.0
+_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from simulations.bad_replies import BAD_REPLIES
 NODES = 8
 FAULTY = 3
 ROUNDS = 5
-TIMEOUT = 60.0
+PATIENCE = 240.0
 SILENT = "silent"
 HONEST = "honest"
 
@@ -94,11 +94,11 @@ def _honest_reply(message: Message, partition: int) -> RecordDict:
 
 def serve(grid: Grid, strategy: Strategy, kind: str) -> list[float]:
     """Run the rounds; return the final model as one list."""
-    nodes = PartitionedGrid(grid, NODES)
+    nodes = PartitionedGrid(grid, NODES, timeout=PATIENCE)
     start = {"w": Array(np.zeros((8, 3), np.float32)), "b": Array(np.zeros(3, np.float32))}
     result = strategy.start(
         Losing(nodes, FAULTY) if kind == SILENT else nodes,
-        ArrayRecord(start), num_rounds=ROUNDS, timeout=TIMEOUT,
+        ArrayRecord(start), num_rounds=ROUNDS, timeout=PATIENCE,
     )
     arrays = [result.arrays[name].numpy() for name in ("w", "b")]
     return [float(value) for array in arrays for value in np.asarray(array, float).ravel()]

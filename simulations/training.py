@@ -57,9 +57,10 @@ def run(
         seed=experiment.seed,
         # The grid has waited for all nodes; a round after one is lost goes on without it.
         fraction_evaluate=0.0,
+        output_dir=experiment.output_dir or None,
+        checkpoint_every=experiment.checkpoint_every,
     )
     model = models.build(experiment.dataset, experiment.seed)
-    evaluations: list[Evaluation] = []
     started = time.monotonic()
     with Recorder(experiment) as recorder:
 
@@ -69,7 +70,6 @@ def run(
                 return None
             score, loss = accuracy(arrays, experiment.dataset, experiment.seed)
             evaluation = Evaluation(server_round, score, loss, time.monotonic() - started)
-            evaluations.append(evaluation)
             recorder.add(evaluation)
             on_evaluation(evaluation)
             return MetricRecord({"accuracy": score, "loss": loss})
@@ -80,9 +80,10 @@ def run(
             num_rounds=experiment.num_rounds,
             timeout=experiment.round_timeout,
             evaluate_fn=evaluate,
+            resume=experiment.resume,
         )
-        outcome = Outcome(evaluations, result.arrays)
-        recorder.finish(outcome.digest, evaluations[-1])
+        outcome = Outcome(recorder.evaluations, result.arrays)
+        recorder.finish(outcome.digest)
     return outcome
 
 

@@ -36,6 +36,8 @@ def short(**changes):
         ({"num-rounds": 0}, "above 0"),
         ({"l2": -1.0}, "at least 0"),
         ({"output-dir": "here"}, "absolute path"),
+        ({"checkpoint-every": -1}, "at least 0"),
+        ({"resume": "yes"}, "of type bool"),
         ({"device": "abacus"}, "device that torch can use"),
     ],
 )
@@ -73,6 +75,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
     first, again = run_in_process(short()), run_in_process(short())
     other = run_in_process(short(seed=1))
     assert first.digest == again.digest != other.digest
+
+
+def test_a_resumed_experiment_is_the_uninterrupted_one(tmp_path):
+    whole = run_in_process(short(num_rounds=7, output_dir=str(tmp_path / "whole")))
+    parts = {"output_dir": str(tmp_path / "parts"), "checkpoint_every": 2}
+    run_in_process(short(num_rounds=5, **parts))
+    resumed = run_in_process(short(num_rounds=7, resume=True, **parts))
+    assert resumed.digest == whole.digest
+    again = run_in_process(short(num_rounds=7, resume=True, **parts))
+    for outcome in (resumed, again):
+        assert [(e.round, e.loss) for e in outcome.evaluations] == [
+            (e.round, e.loss) for e in whole.evaluations
+        ]
+    ledgers = [(tmp_path / run / "ledger.jsonl").read_text() for run in ("whole", "parts")]
+    assert ledgers[0] == ledgers[1]
 
 
 def test_evaluation_can_be_rarer_than_rounds_and_always_sees_the_last():
