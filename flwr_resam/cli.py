@@ -1,10 +1,11 @@
-"""`flwr-resam`: which rule to choose, how good it really is, and what attacks there are."""
+"""`flwr-resam`: which rule to choose, how good it is, what attacks there are, who did what."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from .attacks import ATTACKS
 from .errors import requirement
 from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
+from .report import report as write_report
 from .resilience import audit as search
 from .resilience import largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
@@ -112,6 +114,17 @@ def attacks() -> None:
             escape(_first_sentence(attack)),
         )
     Console().print(table)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The output folder of a run.")],
+) -> None:
+    """Show what each node did in a run, those to look at first; draws nodes.png beside."""
+    try:
+        write_report(folder)
+    except (ValueError, ImportError) as error:
+        raise _fail(error) from None
 
 
 def _choice(name: str, rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:

@@ -6,7 +6,6 @@ rule kept out of the aggregate, that lay far from it, or that were silent often.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,10 +199,3 @@ def _cell(line: Line, valid: int) -> tuple[float, tuple[float, ...]]:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}" if value < 1e4 else f"{value:.0e}"
-
-
-if __name__ == "__main__":
-    try:
-        report(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
-    except (ValueError, ImportError) as error:
-        sys.exit(f"Error: {error}")

@@ -1,16 +1,17 @@
 """The ledger and its report: who did what, so that a person sees whom to look at."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from flwr.app import RecordDict
 from rich.console import Console
+from typer.testing import CliRunner
 
 from flwr_resam import Resam
 from flwr_resam.aggregators import MDA, TrimmedMean
+from flwr_resam.cli import app
 from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.ledger import LEDGER, Line, read_ledger
 from flwr_resam.report import PICTURE, conducts, report
@@ -147,12 +148,9 @@ def test_a_skipped_round_is_in_the_ledger_too(tmp_path, federation):
 
 
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
-    done = subprocess.run(
-        [sys.executable, "-m", "flwr_resam.report", str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )
-    assert done.returncode == 1
-    assert "must hold a ledger.jsonl" in done.stderr
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "must hold a ledger.jsonl" in " ".join(done.stderr.split())
     (tmp_path / LEDGER).write_text('{"round": 1, "node": 2, "status": "silent"}\n')
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
