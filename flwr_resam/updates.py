@@ -61,6 +61,8 @@ class Updates:
     array([1., 2.])
     """
 
+    _shrink: NDArray[np.float64] | None = None
+
     def __init__(
         self, rows: Array | Sequence[Row], *, mixing: NDArray[np.float64] | None = None
     ) -> None:
@@ -71,7 +73,6 @@ class Updates:
         )
         self._mixing = mixing
         self._geometry: Geometry | None = None
-        self._shrink: NDArray[np.float64] | None = None
 
     @property
     def n(self) -> int:

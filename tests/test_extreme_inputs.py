@@ -322,3 +322,9 @@ def test_a_table_takes_one_pass_and_under_attack_a_bounded_number(dtype):
     attacked = Counted(rows)
     attacked.geometry()
     assert attacked.passes <= (2 if dtype == np.float32 else 3)
+
+
+def test_a_mixing_given_at_construction_is_measured():
+    rows = np.array([[0.0], [2.0], [4.0]])
+    pairs = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    assert Updates(rows, mixing=pairs).geometry().squared_distances[0, 1] == 4.0
