@@ -105,6 +105,17 @@ def audit(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run.")],
+) -> None:
+    """Show what each node did in a run, those to look at first, as a table and a picture."""
+    try:
+        write_report(folder)
+    except (ValueError, ImportError) as error:
+        raise _fail(error) from None
+
+
+@app.command()
 def attacks() -> None:
     """List the attacks of `AdversarialGrid`, and what it takes to do each."""
     table = Table("attack", "who can do it", "what the Byzantine nodes send")
@@ -114,17 +125,6 @@ def attacks() -> None:
             escape(_first_sentence(attack)),
         )
     Console().print(table)
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="The output folder of a run.")],
-) -> None:
-    """Show what each node did in a run, those to look at first; draws nodes.png beside."""
-    try:
-        write_report(folder)
-    except (ValueError, ImportError) as error:
-        raise _fail(error) from None
 
 
 def _choice(name: str, rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:

@@ -167,6 +167,10 @@ class Layout:
         """The parameters of ``record`` as 1-d arrays, in order; zero-copy where possible."""
         return [entry.view(record[entry.name].data) for entry in self.parameters]
 
+    def flat(self, record: ArrayRecord) -> NDArray[Any]:
+        """The parameters of ``record`` as one (d,) vector: a copy."""
+        return np.concatenate(self.views(record))
+
     @cached_property
     def fingerprint(self) -> str:
         """A short text that two layouts share if they are the same."""
@@ -187,7 +191,7 @@ class Layout:
         self, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
     ) -> ArrayRecord:
         """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes."""
-        theta = np.concatenate(self.views(model))
+        theta = self.flat(model)
         step = rate * direction.astype(np.float64)
         moved = (1.0 - rate * decay) * theta.astype(np.float64) - step
         limit = np.finfo(theta.dtype).max

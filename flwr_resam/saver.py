@@ -14,6 +14,7 @@ from .errors import requirement
 from .flower import logger
 from .grids.in_process import InProcessGrid
 from .grids.wrapper import GridWrapper
+from .layout import Layout
 
 
 class Saver:
@@ -100,3 +101,13 @@ class Saver:
             )
         for node, state in checkpoint.workers.items():
             self._nodes[node].state = state
+
+
+def settings_of(strategy: object, layout: Layout) -> dict[str, str]:
+    """What a run must share with a checkpoint to go on from it."""
+    found = {"model": layout.fingerprint}
+    for name in ("aggregator", "num_malicious_nodes", "learning_rate", "weight_decay", "seed"):
+        value = getattr(strategy, name)
+        scheduled = name == "learning_rate" and callable(value)
+        found[name] = "scheduled" if scheduled else str(value)
+    return found

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
+from numpy.typing import NDArray
 
 from .arguments import (
     Schedule,
@@ -33,7 +35,7 @@ from .loop import EvaluateFn, Plan, run_rounds
 from .quorum import QuorumLostError, effective_faults
 from .replies import match
 from .rule import Aggregate, Aggregator, Round, checked_f
-from .saver import Saver
+from .saver import Saver, settings_of
 from .updates import Updates
 
 
@@ -72,7 +74,7 @@ class Resam(TolerantFedAvg):
         Flower's argument of this name, which wins for that run.
     output_dir : str, Path or None (default: None)
         A folder for ``ledger.jsonl``, which says what each node did in each round
-        (``python -m flwr_resam.report FOLDER`` shows it), and for checkpoints.
+        (``flwr-resam report FOLDER`` shows it), and for checkpoints.
     checkpoint_every : int (default: 0)
         Rounds between checkpoints in ``output_dir``; 0 writes none.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
@@ -140,13 +142,10 @@ class Resam(TolerantFedAvg):
         nodes = min_available_nodes or min_train_nodes or self._least_nodes()
         self.aggregator.check(min_train_nodes or nodes, self.num_malicious_nodes)
         super().__init__(
-            fraction_train=fraction_train,
-            fraction_evaluate=fraction_evaluate,
-            min_train_nodes=min_train_nodes or nodes,
-            min_evaluate_nodes=min_evaluate_nodes,
+            fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
+            min_train_nodes=min_train_nodes or nodes, min_evaluate_nodes=min_evaluate_nodes,
             min_available_nodes=nodes,
-            arrayrecord_key=arrayrecord_key,
-            configrecord_key=configrecord_key,
+            arrayrecord_key=arrayrecord_key, configrecord_key=configrecord_key,
             train_metrics_aggr_fn=train_metrics_aggr_fn or self._robust_metrics,
             evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._robust_metrics,
         )
@@ -203,7 +202,7 @@ class Resam(TolerantFedAvg):
         layout.check_finite(initial_arrays)
         self._reset()
         self._patience = self.timeout if timeout is None else checked_timeout(timeout)
-        saver = Saver(self.output_dir, self.checkpoint_every, self._settings(layout), grid)
+        saver = Saver(self.output_dir, self.checkpoint_every, settings_of(self, layout), grid)
         arrays, done = initial_arrays, 0
         if (checkpoint := saver.begin(resume)) is not None:
             arrays, done = checkpoint.arrays, checkpoint.round
@@ -220,13 +219,6 @@ class Resam(TolerantFedAvg):
             done, num_rounds, self._patience, train_config or ConfigRecord(),
             evaluate_config or ConfigRecord(), evaluate_fn, after_round,
         ))
-
-    def _settings(self, layout: Layout) -> dict[str, str]:
-        """What a run must share with a checkpoint to go on from it."""
-        names = ("aggregator", "num_malicious_nodes", "weight_decay", "seed")
-        rate = "scheduled" if callable(self.learning_rate) else str(self.learning_rate)
-        texts = {name: str(getattr(self, name)) for name in names}
-        return {**texts, "learning_rate": rate, "model": layout.fingerprint}
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -250,7 +242,9 @@ class Resam(TolerantFedAvg):
             "n-rejected": len(admitted.rejections),
             "n-silent": expected - len(admitted.rows) - len(admitted.rejections),
         })
-        done = None if f is None else self._aggregate(admitted, f, server_round)
+        done = None if f is None else self._aggregate(
+            admitted, f, server_round, partial(layout.flat, model)
+        )
         if self.output_dir is not None:
             self._ledger = self._ledger or Ledger(self.output_dir)
             self._ledger.add(round_lines(server_round, asked, admitted, done))
@@ -269,22 +263,21 @@ class Resam(TolerantFedAvg):
         metrics.update({key: value for key, value in reported.items() if key not in metrics})
         return new_model, metrics
 
-    def _aggregate(self, admitted: Admitted, f: int, server_round: int) -> Aggregate | None:
+    def _aggregate(
+        self, admitted: Admitted, f: int, server_round: int, theta: Callable[[], NDArray[Any]]
+    ) -> Aggregate | None:
         """Apply the rule; None where the numbers that came leave it without a finite result."""
         rows = list(admitted.rows.values())
         generator = np.random.default_rng([self.seed or 0, server_round])
-        model, layout = self._model, self._layout
-        assert model is not None
-        assert layout is not None
-        round = Round(
-            server_round, tuple(admitted.rows), generator,
-            model=lambda: np.concatenate(layout.views(model)),
-        )
+        round = Round(server_round, tuple(admitted.rows), generator, model=theta)
         try:
             done = self.aggregator.step(
                 Updates(on_device(rows, self.device)), f=f, state=self._rule_state, round=round
             )
-        except (ArithmeticError, np.linalg.LinAlgError) as error:
+        except (ArithmeticError, ValueError) as error:
+            numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)
+            if not numeric and len(rows) == len(self._asked):
+                raise  # nothing is missing, so it is the user's to mend
             logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
             return None
         if not np.isfinite(to_numpy(done.vector)).all():

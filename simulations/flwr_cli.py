@@ -99,11 +99,16 @@ class FlwrCli:
         """
         seen = 0
         asked = time.monotonic()
-        while True:
-            time.sleep(_POLL)
+
+        def show() -> None:
+            nonlocal seen
             for evaluation in read_evaluations(folder)[seen:]:
                 on_evaluation(evaluation)
                 seen += 1
+
+        while True:
+            time.sleep(_POLL)
+            show()
             written = (folder / SUMMARY).exists()
             if not written and time.monotonic() - asked < _STATUS_EVERY:
                 continue
@@ -112,6 +117,7 @@ class FlwrCli:
             if status == "finished:completed":
                 if not written and not (folder / SUMMARY).exists():
                     raise RunFailed(f"The run finished without a result; see {folder / LOG}")
+                show()  # what came while Flower was asked
                 return
             if status.startswith("finished"):
                 said = self.log(run_id)

@@ -55,7 +55,7 @@ def run(
         weight_decay=experiment.weight_decay,
         device=experiment.device or None,
         seed=experiment.seed,
-        # The grid has waited for all nodes; a round after one is lost goes on without it.
+        min_available_nodes=experiment.num_nodes,
         fraction_evaluate=0.0,
         output_dir=experiment.output_dir or None,
         checkpoint_every=experiment.checkpoint_every,

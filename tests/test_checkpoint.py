@@ -16,7 +16,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.clientapp import ClientApp
 from safetensors import safe_open
 
-from flwr_resam import CheckpointError, InProcessGrid, Resam, WorkerMomentum, checkpoint
+from flwr_resam import (
+    CheckpointError,
+    InProcessGrid,
+    Resam,
+    WorkerMomentum,
+    checkpoint,
+    parse_rule,
+)
 from flwr_resam.aggregators import Mean, TrimmedMean
 from flwr_resam.checkpoint import list_checkpoints, load
 from flwr_resam.grids.wrapper import GridWrapper
@@ -101,6 +108,21 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path):
     assert same(whole, resumed)
     assert (tmp_path / "whole" / LEDGER).read_text() == (tmp_path / "parts" / LEDGER).read_text()
     assert same(whole, train(tmp_path / "parts", 20, resume=True))  # nothing is left to do
+
+
+MEMORIES = [
+    "cc(radius=1.0)", "byzantine-sgd(deviation=9.0, diameter=9.0, rounds=8)", "monna(trusted=0)",
+    "safeguard",
+]
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_rules_with_memory_resume_too(tmp_path, name):
+    rule = {"aggregator": parse_rule(name)}
+    whole = train(tmp_path / "whole", 8, every=0, **rule)
+    train(tmp_path / "parts", 5, **rule)
+    assert load(list_checkpoints(tmp_path / "parts")[0]).rule_state is not None
+    assert same(whole, train(tmp_path / "parts", 8, resume=True, **rule))
 
 
 def test_without_the_workers_states_the_bits_would_differ(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from flwr_resam import InProcessGrid, QuorumLostError, Resam
 from flwr_resam.aggregators import Mean
 from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.replies import match
+from flwr_resam.rule import Aggregate
 from tests.support import content, record
 
 N = 7
@@ -164,6 +167,42 @@ def test_all_may_be_silent_for_some_rounds_and_come_back(mail):
     assert result.arrays == once.arrays  # the model stood still meanwhile
     with pytest.raises(QuorumLostError):
         run(mail(out), rounds=7, max_skipped_rounds=4)
+
+
+@dataclass(frozen=True)
+class Fussy(Mean):
+    """A rule that fails in the way it is told, or where a row is missing."""
+
+    failure: str = "missing"
+    name: ClassVar[str] = "fussy"
+
+    def _step(self, updates, f, state, round):
+        if self.failure == "numeric":
+            raise np.linalg.LinAlgError("SVD did not converge")
+        if self.failure == "nan":
+            return Aggregate(np.full(updates.d, np.nan), None, "spoilt")
+        if updates.n < N:
+            raise ValueError("a row is missing")
+        if self.failure == "always":
+            raise ValueError("a wrong setting")
+        return super()._step(updates, f, state, round)
+
+
+@pytest.mark.parametrize("failure", ["missing", "numeric", "nan"])
+def test_a_rule_that_fails_on_what_came_skips_the_round(mail, failure, caplog):
+    def lose_one_first(m, asked, replies):
+        return replies[:-1] if m.round == 1 else replies
+
+    result = run(mail(lose_one_first), rounds=2, aggregator=Fussy(failure=failure))
+    assert result.train_metrics_clientapp[1].get("f-effective") is None
+    moved = bool(result.arrays["w"].numpy().any())
+    assert moved == (failure == "missing")
+    assert "Round skipped" in caplog.text
+
+
+def test_a_rule_that_fails_where_nothing_is_missing_tells_the_user(mail):
+    with pytest.raises(ValueError, match="a wrong setting"):
+        run(mail(lambda m, asked, replies: replies), aggregator=Fussy(failure="always"))
 
 
 def test_a_run_without_any_valid_reply_still_ends_with_the_model_it_had(mail):
