@@ -1,8 +1,9 @@
-"""Checks of the numbers that rules are made with, each with one clear error."""
+"""Checks of f and of the numbers that rules are made with, each with one clear error."""
 
 from __future__ import annotations
 
 import math
+import operator
 
 from .errors import requirement
 
@@ -38,3 +39,19 @@ def check_positive(parameter: str, value: object, cure: str) -> None:
         raise requirement(
             parameter, "be a finite number above 0", f"{parameter} = {value!r}", cure
         )
+
+
+def checked_f(f: object) -> int:
+    """Return f as an int, or raise what is wrong with it."""
+    try:
+        number = operator.index(f)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(f, bool):
+        raise requirement(
+            "f", "be a whole number", repr(f), "Give the number of faults to tolerate, such as 3",
+            error=TypeError,
+        )
+    if number < 0:
+        raise requirement("f", "be at least 0", f"f = {number}", "Give 0 for a run without faults")
+    return number

@@ -1,4 +1,4 @@
-"""`flwr-resam`: which rule to choose, how good it really is, and what attacks there are."""
+"""`flwr-resam`: which rule to choose, how good it is, what attacks there are, who did what."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .attacks import ATTACKS
 from .errors import requirement
 from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
-from .report import report as show_report
+from .report import report as write_report
 from .resilience import audit as search
 from .resilience import largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
@@ -110,7 +110,7 @@ def report(
 ) -> None:
     """Show what each node did in a run, those to look at first, as a table and a picture."""
     try:
-        show_report(folder)
+        write_report(folder)
     except (ValueError, ImportError) as error:
         raise _fail(error) from None
 

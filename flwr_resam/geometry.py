@@ -35,6 +35,9 @@ class Blocks(Protocol):
     def sample(self, count: int) -> Any:
         """At most ``count`` columns from all over the rows, float64."""
 
+    def scale(self, block: Any, factors: NDArray[np.float64]) -> Any:
+        """Multiply each row of a block by its factor."""
+
     @staticmethod
     def to_numpy(array: Any) -> NDArray[np.float64]:
         """Bring a small array to the host."""
@@ -103,8 +106,11 @@ class Geometry:
         return Geometry(_symmetric(affine @ self.gram @ affine.T), self.unit)
 
 
-def measure(source: Blocks) -> Geometry:
+def measure(source: Blocks) -> tuple[Geometry, NDArray[np.float64] | None]:
     """Measure the rows of ``source``: one pass, and a second where the first guess was bad.
+
+    Returns the geometry and, where float64 rows lie too far out for it, the factor by which
+    each row has to be shrunk to be the one that was measured.
 
     The first pass is about a row, chosen on a sample of the columns. It is kept when no row
     turns out to lie far closer to its majority. Else the second pass is about the
@@ -117,14 +123,14 @@ def measure(source: Blocks) -> Geometry:
     row = int(np.argmin(_majority_reach(_squared_distances(sampled))))
     gram = _gram_about(source, lambda block: block[row : row + 1, :], 1.0)
     if _is_resolved(gram[:-1, :-1], row, source.single):
-        return Geometry(gram)
-    unit = 1.0 if source.single else _unit(source)
-    return Geometry(_gram_about(source, _middle, unit), unit)
+        return Geometry(gram), None
+    unit, shrink = (1.0, None) if source.single else _unit(source)
+    return Geometry(_gram_about(source, _middle, unit, shrink), unit), shrink
 
 
 def _is_resolved(gram: NDArray[np.float64], centre: int, single: bool) -> bool:
     """Whether the table about this row holds every digit that matters of the majority."""
-    if not np.isfinite(gram).all():
+    if not np.abs(gram).max() < 1e280:  # or NaN: squares have left the range, or are about to
         return False
     # What is left of a difference of large numbers is noise; here it counts as that much.
     diagonal = np.diagonal(gram)
@@ -136,11 +142,12 @@ def _is_resolved(gram: NDArray[np.float64], centre: int, single: bool) -> bool:
     return bool(reach[centre] <= _GOOD_ENOUGH**2 * reach.min())
 
 
-def _unit(source: Blocks) -> float:
+def _unit(source: Blocks) -> tuple[float, NDArray[np.float64] | None]:
     """A power of two such that the majority's differences have squares, and the largest too.
 
-    Differences are taken about the coordinate-wise median, the origin's among them. Those
-    more than 2**930 (1e280) times the majority's count as that.
+    Differences are taken about the coordinate-wise median, the origin's among them. Rows more
+    than 2**925 (1e278) times as far as the majority have no room and are to be shrunk so far;
+    only rows that no honest one resembles are.
     """
     largest = np.zeros(source.n + 1)
     with np.errstate(all="ignore"):
@@ -153,17 +160,27 @@ def _unit(source: Blocks) -> float:
     majority = ordered[source.n // 2 :]
     majority = majority[majority > 0]
     if not len(majority):
-        return 1.0
+        return 1.0, None
     exponent = int(np.floor(np.log2(majority[0])))
     if np.log2(largest.max()) - exponent > 460:
         exponent += 460
-    return float(2.0 ** min(max(exponent, -1000), 1000))
+    exponent = min(max(exponent, -1000), 1000)
+    excess = np.log2(np.maximum(largest[:-1], 2.0**-1000)) - (exponent + 464)
+    shrink = 2.0 ** -np.ceil(np.maximum(excess, 0.0))
+    return 2.0**exponent, shrink if (excess > 0).any() else None
 
 
-def _gram_about(source: Blocks, centre: Callable[[Any], Any], unit: float) -> NDArray[np.float64]:
+def _gram_about(
+    source: Blocks,
+    centre: Callable[[Any], Any],
+    unit: float,
+    shrink: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     total = np.zeros((source.n + 1, source.n + 1))
     with np.errstate(all="ignore"):  # what leaves the range is seen in the table
         for _, _, block in source.blocks():
+            if shrink is not None:
+                block = source.scale(block, shrink)
             total += _inner_products(source, block, centre(block), unit)
     return _symmetric(total)
 

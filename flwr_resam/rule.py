@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -18,37 +17,23 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from .checks import checked_f
 from .errors import requirement
 from .geometry import Geometry
+from .round import Round
 from .updates import Array, Updates
 
-
-@dataclass(frozen=True)
-class Round:
-    """What a rule may know of the round besides the rows.
-
-    Attributes
-    ----------
-    number : int
-        The server round, from 1.
-    nodes : tuple of int
-        The node behind each row; empty where unknown. Rules that remember single workers
-        keep their memory under these.
-    generator : numpy Generator
-        Every random choice of the round is drawn from it.
-    model : callable or None
-        Returns the (d,) model that the rows were computed at. Only a rule that compares rows
-        with the way that the model went calls it.
-    """
-
-    number: int = 1
-    nodes: tuple[int, ...] = ()
-    generator: np.random.Generator | None = None
-    model: Callable[[], Array] | None = None
-
-    def random(self) -> np.random.Generator:
-        """The round's generator; without one, a fixed one for each round number."""
-        return self.generator or np.random.default_rng(self.number)
+__all__ = [
+    "Aggregate",
+    "Aggregator",
+    "Chain",
+    "CoordinateRule",
+    "PreAggregator",
+    "Round",
+    "Rule",
+    "WeightRule",
+    "checked_f",
+]
 
 
 @dataclass(frozen=True)
@@ -311,19 +296,3 @@ class Chain(Aggregator):
     def __str__(self) -> str:
         """The stages, joined by a bar."""
         return " | ".join(str(stage) for stage in (*self.before, self.last))
-
-
-def checked_f(f: object) -> int:
-    """Return f as an int, or raise what is wrong with it."""
-    try:
-        number = operator.index(f)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(f, bool):
-        raise requirement(
-            "f", "be a whole number", repr(f), "Give the number of faults to tolerate, such as 3",
-            error=TypeError,
-        )
-    if number < 0:
-        raise requirement("f", "be at least 0", f"f = {number}", "Give 0 for a run without faults")
-    return number

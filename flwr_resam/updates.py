@@ -61,6 +61,8 @@ class Updates:
     array([1., 2.])
     """
 
+    _shrink: NDArray[np.float64] | None = None
+
     def __init__(
         self, rows: Array | Sequence[Row], *, mixing: NDArray[np.float64] | None = None
     ) -> None:
@@ -88,17 +90,25 @@ class Updates:
         mixed._source = self._source
         mixed._mixing = mixing if self._mixing is None else mixing @ self._mixing
         mixed._geometry = self.geometry().mix(mixing)
+        mixed._shrink = self._shrink
         return mixed
 
     def geometry(self) -> Geometry:
-        """Measure the rows: inner products, hence norms and distances (one pass, kept)."""
+        """Measure the rows: inner products, hence norms and distances (one pass, kept).
+
+        Float64 rows more than 1e278 times as far out as the majority are taken to be that far
+        out, here and in what is combined afterwards.
+        """
         if self._geometry is None:
-            self._geometry = measure(self._source)
+            self._geometry, self._shrink = measure(self._source)
+            if self._mixing is not None:
+                self._geometry = self._geometry.mix(self._mixing)
         return self._geometry
 
     def combine(self, weights: NDArray[np.float64]) -> Array:
         """Return the vector ``weights @ rows``, shape (d,), in the rows' dtype and library."""
         weights = weights if self._mixing is None else weights @ self._mixing
+        weights = weights if self._shrink is None else weights * self._shrink
         chosen = np.flatnonzero(weights)
         source = self._source
 
@@ -114,6 +124,8 @@ class Updates:
         lets columns be scaled whose sums would leave the range of float64.
         """
         source, mixing = self._source, self._mixing
+        if mixing is not None and self._shrink is not None:
+            mixing = mixing * self._shrink
 
         def mixed(block: Array) -> Array:
             return rule(block if mixing is None else source.matmul(mixing, block))
@@ -160,6 +172,10 @@ class _Matrix:
     def matmul(self, weights: NDArray[np.float64], block: Array) -> Array:
         """``weights @ block`` in float64, where the block lies."""
         return self._xp.matmul(self._xp.asarray(weights, **self._like), block)
+
+    def scale(self, block: Array, factors: NDArray[np.float64]) -> Array:
+        """Multiply each row of a block by its factor."""
+        return block * self._xp.asarray(factors[:, None], **self._like)
 
     def map_blocks(
         self, function: Callable[[Array], Array], chosen: NDArray[np.intp] | None = None

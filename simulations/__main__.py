@@ -1,7 +1,8 @@
-"""`python -m simulations`: run an experiment, or compare rules under one attack."""
+"""`python -m simulations`: run an experiment, compare rules, or find the worst attack."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from dataclasses import replace
@@ -26,6 +27,7 @@ from simulations.results import Evaluation, read_evaluations, read_summary
 from simulations.robustness import Cell, check_names, measure
 from simulations.robustness_cell import HONEST, STRATEGIES
 from simulations.soak import soak as run_soak
+from simulations.worst import NO_ATTACK, as_table, candidates, read_trials, search
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -141,6 +143,43 @@ def robustness(
         table.add_row(name, *(f"{count} of {len(own)}" for count in counts))
     console.print(table)
     console.print(f"Table {output_dir / 'robustness.md'}, figures {output_dir / 'robustness.json'}")
+
+
+@app.command()
+def worst(
+    output_dir: OutputDir = Path("results/worst"),
+    run_config: RunConfig = None,
+    rule: Annotated[str, typer.Option(help="The rule to attack; short for aggregator.")] = "",
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Try this one, and others so given; else all.")
+    ] = None,
+) -> None:
+    """Run every attack against a rule, in this process, and say which is the worst."""
+    chosen = [f"aggregator={json.dumps(rule)}"] if rule else []
+    experiment = _experiment([*(run_config or []), *chosen], output_dir)
+    try:
+        attacks = candidates(experiment)
+        for text in attack or []:
+            replace(experiment, attack=text).check()
+    except ValueError as error:
+        raise _fail(str(error), code=2) from None
+    attacks = [NO_ATTACK, *attack] if attack else attacks
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    console.print(f"{_name(experiment)}; {len(attacks)} runs; results in {output_dir}")
+    rounds = experiment.num_rounds
+    with _progress() as progress:
+        total = progress.add_task("all attacks", total=len(attacks) * rounds)
+        one = progress.add_task("", total=rounds)
+
+        def show(index: int, evaluation: Evaluation) -> None:
+            progress.update(one, completed=evaluation.round, description=attacks[index])
+            progress.update(total, completed=index * rounds + evaluation.round)
+
+        search(experiment, attacks, show)
+    trials = read_trials(output_dir)
+    console.print(as_table(trials))
+    first = next(trial for trial in trials if trial.attack != NO_ATTACK)
+    console.print(f"Worst: {first.attack}, {first.accuracy:.1%}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from simulations.experiment import Experiment
+from simulations.experiment import PROJECT, Experiment
 from simulations.flwr_cli import LOG, FlwrCli, RunFailed, prepare
 from simulations.processes import ProcessGroup, free_ports
 from simulations.results import Evaluation
@@ -47,5 +47,5 @@ def run_on_flower(experiment: Experiment, on_evaluation: Callable[[Evaluation], 
             superlink = processes.start(command, home, folder / LOG)
             flwr.await_superlink(superlink, folder / LOG)
             nodes = f"num-supernodes={experiment.num_nodes} client-resources-num-cpus=1"
-            run_id = flwr.submit(experiment, nodes)
+            run_id = flwr.submit(PROJECT, experiment.run_config(), nodes)
             flwr.follow(run_id, folder, on_evaluation)

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from simulations.experiment import PROJECT, Experiment
+from simulations.experiment import Experiment
 from simulations.results import METRICS, SUMMARY, Evaluation, read_evaluations
 
 LOG = "flower.log"
@@ -70,13 +70,15 @@ class FlwrCli:
             time.sleep(0.2)
         raise RunFailed(f"The SuperLink did not answer within 60 s; see {log}")
 
-    def submit(self, experiment: Experiment, federation: str = "") -> str:
-        """Hand the project to the SuperLink and return the run's id."""
+    def submit(
+        self, project: Path, run_config: Mapping[str, object], federation: str = ""
+    ) -> str:
+        """Hand a Flower App to the SuperLink and return the run's id."""
         config = self._home / "run-config.toml"
         # JSON scalars are TOML scalars.
-        lines = [f"{key} = {json.dumps(value)}" for key, value in experiment.run_config().items()]
+        lines = [f"{key} = {json.dumps(value)}" for key, value in run_config.items()]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        arguments = ["run", str(PROJECT), CONNECTION, "--run-config", str(config)]
+        arguments = ["run", str(project), CONNECTION, "--run-config", str(config)]
         if federation:
             arguments += ["--federation-config", federation]
         answer, said = self.call(arguments)
@@ -97,11 +99,16 @@ class FlwrCli:
         """
         seen = 0
         asked = time.monotonic()
-        while True:
-            time.sleep(_POLL)
+
+        def show() -> None:
+            nonlocal seen
             for evaluation in read_evaluations(folder)[seen:]:
                 on_evaluation(evaluation)
                 seen += 1
+
+        while True:
+            time.sleep(_POLL)
+            show()
             written = (folder / SUMMARY).exists()
             if not written and time.monotonic() - asked < _STATUS_EVERY:
                 continue
@@ -110,6 +117,7 @@ class FlwrCli:
             if status == "finished:completed":
                 if not written and not (folder / SUMMARY).exists():
                     raise RunFailed(f"The run finished without a result; see {folder / LOG}")
+                show()  # what came while Flower was asked
                 return
             if status.startswith("finished"):
                 said = self.log(run_id)
@@ -161,7 +169,7 @@ class FlwrCli:
 def prepare(experiment: Experiment) -> Path:
     """Make a run's output folder, without the results of a run before; return it.
 
-    A run that resumes goes on with the metrics that are there.
+    A run that goes on where another stopped keeps that one's metrics.
     """
     folder = Path(experiment.output_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ class ProcessGroup:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._mark = uuid4().hex
+        self._started: list[subprocess.Popen[bytes]] = []
         self.environment = {
             "FLWR_TELEMETRY_ENABLED": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -57,10 +58,12 @@ class ProcessGroup:
     def start(self, command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a command in a folder, with its output added to a file."""
         with log.open("ab") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, env=self.environment, cwd=folder, stdout=output,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )
+        self._started.append(process)
+        return process
 
     def end(self) -> None:
         """End every process that carries the mark."""
@@ -72,6 +75,8 @@ class ProcessGroup:
         for process in self.running():
             with suppress(psutil.Error):
                 process.kill()
+        for child in self._started:
+            child.wait()
 
     def running(self) -> list[psutil.Process]:
         """Return the processes that carry the mark."""

@@ -150,7 +150,7 @@ def test_a_skipped_round_is_in_the_ledger_too(tmp_path, federation):
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert done.exit_code == 2
-    assert "must hold a ledger.jsonl" in " ".join(done.output.split())
+    assert "must hold a ledger.jsonl" in " ".join(done.stderr.split())
     (tmp_path / LEDGER).write_text('{"round": 1, "node": 2, "status": "silent"}\n')
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):

@@ -48,7 +48,7 @@ def byzantine_mod(text: str, seed: int = 0) -> Mod:
     """Return the mod of a Byzantine device, such as ``sign-flip when(start=10)``.
 
     Put it before `momentum_mod` to attack the momentum, after it to attack what momentum is
-    taken of. `label-flip` trains in its own way, for the experiments' ClientApp only.
+    taken of. Only `label-flip` is no mod: a mod sees no labels.
 
     Raises
     ------
@@ -61,7 +61,13 @@ def byzantine_mod(text: str, seed: int = 0) -> Mod:
     >>> from flwr_resam import momentum_mod
     >>> app = ClientApp(mods=[byzantine_mod("gaussian(std=10)"), momentum_mod(0.9)])
     """
-    return misconduct(_single(text), seed)
+    plan = _single(text)
+    if isinstance(plan.what, LabelFlip):
+        raise requirement(
+            "byzantine", "be something that a mod can do", repr(text),
+            "Flip the labels in your own training function, which alone sees them",
+        )
+    return misconduct(plan, seed)
 
 
 def misconduct_of(context: Context) -> Mod | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
@@ -44,15 +44,16 @@ def add_rows(
         In the library of the rows.
     """
     place = {node: index for index, node in enumerate(known)}
-    totals = []
+    totals: Any = None
     for row, node in enumerate(nodes):
         vector = updates.combine(np.eye(updates.n)[row])
         xp = array_namespace(vector)
-        total = xp.astype(vector, xp.float64) * share
+        if totals is None:
+            totals = xp.zeros((len(nodes), updates.d), dtype=xp.float64, device=device(vector))
+        totals[row, :] = xp.astype(vector, xp.float64) * share
         if sums is not None and node in place:
-            total = _add(xp.asarray(sums[place[node], :]), total)
-        totals.append(total)
-    return array_namespace(totals[0]).stack(totals)
+            totals[row, :] = _add(totals[row, :], xp.asarray(sums[place[node], :]))
+    return totals
 
 
 def settle(
@@ -61,22 +62,21 @@ def settle(
 ) -> tuple[tuple[int, ...], Array | None]:
     """The sums to remember: this round's totals less the aggregate, the absent nodes' as before.
 
-    Dropped nodes are forgotten.
+    Dropped nodes are forgotten. The totals are changed in place and must not be used again.
     """
     xp = array_namespace(totals)
     taken = xp.astype(vector, xp.float64) * -share
-    keep = [
-        (node, _add(totals[row, :], taken))
-        for row, node in enumerate(nodes) if node not in dropped
+    for row in range(len(nodes)):
+        totals[row, :] = _add(totals[row, :], taken)
+    here = [row for row, node in enumerate(nodes) if node not in dropped]
+    away = [
+        row for row, node in enumerate(known) if node not in dropped and node not in nodes
     ]
-    if sums is not None:
-        keep += [
-            (node, xp.asarray(sums[row, :]))
-            for row, node in enumerate(known) if node not in dropped and node not in nodes
-        ]
-    if not keep:
-        return (), None
-    return tuple(node for node, _ in keep), xp.stack([total for _, total in keep])
+    kept = tuple(nodes[row] for row in here) + tuple(known[row] for row in away)
+    if len(here) == len(nodes) and not away:
+        return kept, totals
+    old = [] if sums is None else [xp.asarray(sums[row, :]) for row in away]
+    return kept, xp.stack([totals[row, :] for row in here] + old) if kept else None
 
 
 def majority_centre(geometry: Geometry) -> tuple[int, float]:
@@ -99,4 +99,5 @@ def _add(left: Any, right: Any) -> Any:
     """The sum of two vectors; what only faulty rows reach saturates instead of overflowing."""
     xp = array_namespace(left, right)
     most = 8e307
-    return xp.clip(left, -most, most) + xp.clip(right, -most, most)
+    with np.errstate(over="ignore"):
+        return xp.clip(left + right, -most, most)

@@ -22,7 +22,8 @@ class Sever(WeightRule):
     rows. Each pass scores what is left and drops the rows of the highest scores: f in all, in
     equal parts, the first passes one more where f does not divide. Complexity
     O(n^2 d + rounds n^3). Needs n > 2f. No lambda is proven. Of equal scores the first row
-    goes.
+    goes. With rounds >= f a pass drops one row, always the one that stands out most; where
+    several go at once, faulty rows in several directions can make a pass drop honest ones.
 
     Diakonikolas et al., "Sever: a robust meta-algorithm for stochastic optimization", 2019,
     applied to the gradients of one step, dropping a fixed number a pass as its experiments do.

@@ -25,7 +25,7 @@ class SMEA(WeightRule):
     """The mean of the n - f rows whose covariance has the least top eigenvalue.
 
     ``F = mean(x_S), S = argmin over |S| = n - f of lambda_max(cov(x_S))``, found by listing the
-    subsets: complexity O(n^2 d + C(n, f) n^3). Needs n > 2f and C(n, f) <= 100000. No lambda
+    subsets. Complexity O(n^2 d + C(n, f) n^3). Needs n > 2f and C(n, f) <= 100000. No lambda
     is proven. Of equal subsets the first in row order is taken.
 
     Allouah et al., "On the privacy-robustness-utility trilemma in distributed learning", 2023.

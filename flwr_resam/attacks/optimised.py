@@ -75,7 +75,7 @@ class Optimised(Attack):
 
         def aggregate(factor: float) -> Any:
             rows[len(honest) :] = mean + factor * direction
-            again = Round(round.number, round.nodes, np.random.default_rng(draw))
+            again = replace(round, generator=np.random.default_rng(draw))
             return rule.step(rows, f=f, state=memory, round=again)
 
         def damage(factor: float) -> float:

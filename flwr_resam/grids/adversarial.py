@@ -171,7 +171,10 @@ class AdversarialGrid(GridWrapper):
             return []
         honest, nodes = self._rows(form, replies)
         byzantine = tuple(message.metadata.dst_node_id for message in instructions)
-        round = Round(self._round, (*nodes, *byzantine), self._generator(index, "attack"))
+        round = Round(
+            self._round, (*nodes, *byzantine), self._generator(index, "attack"),
+            model=lambda: np.concatenate(form.base),
+        )
         try:
             attack.check(len(honest), len(byzantine))
         except ValueError as error:

@@ -97,7 +97,7 @@ def keys(
 ) -> None:
     """Make the certificates and keys of a federation: for the SuperLink and for each node."""
     try:
-        made = make_keys(folder, nodes, host or ["localhost", "127.0.0.1"])
+        made = make_keys(folder, nodes, host or ["localhost"])
     except FileExistsError as error:
         raise _fail(f"{error.filename} exists already. Name a new folder.", 2) from None
     console.print(f"For everybody: {made.ca}\nFor the SuperLink: {made.certificate}, {made.key}")

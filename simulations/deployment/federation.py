@@ -47,7 +47,7 @@ class Federation:
             self._home = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="flwr-resam-"))
             )
-            self._processes = stack.enter_context(ProcessGroup({
+            self.processes = stack.enter_context(ProcessGroup({
                 "FLWR_HOME": str(self._home),
                 "FLWR_DISABLE_UPDATE_CHECK": "1",
                 "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -81,9 +81,9 @@ class Federation:
                 "--ssl-keyfile", str(self._keys.key),
                 "--enable-supernode-auth",
             ]
-        superlink = self._processes.start(command, self._home, self._folder / LOG)
+        superlink = self.processes.start(command, self._home, self._folder / LOG)
         certificate = self._keys.ca if self._keys else None
-        self.flwr = FlwrCli(self._home, self._port, self._processes.environment, certificate)
+        self.flwr = FlwrCli(self._home, self._port, self.processes.environment, certificate)
         self.flwr.await_superlink(superlink, self._folder / LOG)
         self.superlink = psutil.Process(superlink.pid)
 
@@ -109,7 +109,7 @@ class Federation:
                 "--root-certificates", str(self._keys.ca),
                 "--auth-supernode-private-key", str(self._keys.node(partition)),
             ]
-        self._nodes[partition] = self._processes.start(
+        self._nodes[partition] = self.processes.start(
             command, self._home, self.log_of(partition)
         )
 

@@ -59,7 +59,7 @@ class Keys:
         return self.folder / f"node-{partition}.pub"
 
 
-def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost", "127.0.0.1")) -> Keys:
+def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost",)) -> Keys:
     """Make all certificates and keys that a federation needs; private ones for the owner only.
 
     Parameters
@@ -69,7 +69,8 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost", "12
     nodes : int
         How many nodes get a key.
     hosts : sequence of str
-        Names and addresses under which the nodes reach the SuperLink.
+        Names and addresses under which the nodes reach the SuperLink. The loopback ones are
+        always added: the ServerApp runs beside the SuperLink and reaches it there.
 
     Raises
     ------
@@ -77,6 +78,7 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost", "12
         If the folder holds keys already.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    aliases = [_alias(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])]
     keys = Keys(folder)
     authority, server = _private(), _private()
     issuer = _name("flwr-resam federation CA")
@@ -92,7 +94,7 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost", "12
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_alias(host) for host in hosts]), False)
+        .add_extension(x509.SubjectAlternativeName(aliases), critical=False)
         .add_extension(authority_id, critical=False)
         .sign(authority, hashes.SHA256())
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulations.deployment.federation import Federation
-from simulations.experiment import Experiment
+from simulations.experiment import PROJECT, Experiment
 from simulations.flwr_cli import prepare
 from simulations.results import Evaluation
 
@@ -76,7 +76,7 @@ def run_deployed(
     folder = prepare(experiment)
     with Federation(experiment.num_nodes, byzantine, secure, folder) as federation:
         on_start(federation)
-        run_id = federation.flwr.submit(experiment)
+        run_id = federation.flwr.submit(PROJECT, experiment.run_config())
         federation.flwr.follow(run_id, folder, on_evaluation)
         states = federation.flwr.nodes()
         nodes = []

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the gate, for anyone to repeat: no test of the default run.
 
     pip install atheris
-    python tests/fuzz_intake.py -runs=100000
+    python fuzz/intake.py -runs=100000
 
 Each input of the fuzzer becomes a reply: good arrays, of which one holds the input's bytes, and
 by its first three bytes other names, records, dtypes or metrics beside it. The fuzzer sees which
