@@ -73,14 +73,20 @@ class Turns(GridWrapper):
     def __init__(self, grid: InProcessGrid, byzantine: list[int]) -> None:
         super().__init__(grid)
         self._contexts = grid.contexts
-        self._turns: dict[str, AdversarialGrid | None] = dict.fromkeys(BYZANTINE_CLIENTS)
+        # Many attacks are there twice: as the adversary's, and as what a client does by itself.
+        self._turns: dict[tuple[str, str], AdversarialGrid | None] = {
+            (name, "client"): None for name in BYZANTINE_CLIENTS
+        }
         self.left_out: list[str] = []
         for name in ATTACKS:
             try:
-                self._turns[name] = AdversarialGrid(grid, parse_attack(name), byzantine)
+                adversary = AdversarialGrid(grid, parse_attack(name), byzantine)
             except ValueError:
                 self.left_out.append(name)
-        self.names = list(self._turns)
+            else:
+                self._turns[name, "adversary"] = adversary
+        self.names = [f"{name} ({by})" for name, by in self._turns]
+        self._order = list(self._turns)
         self._round = 0
 
     def send_and_receive(
@@ -90,11 +96,11 @@ class Turns(GridWrapper):
         messages = list(messages)
         if not messages or messages[0].metadata.message_type != MessageType.TRAIN:
             return self._grid.send_and_receive(messages, timeout=timeout)
-        name = self.names[self._round % len(self.names)]
+        turn = self._order[self._round % len(self._order)]
         self._round += 1
-        adversary = self._turns[name]
+        adversary = self._turns[turn]
         for context in self._contexts.values():
-            context.run_config["attack"] = "none" if adversary is not None else name
+            context.run_config["attack"] = turn[0] if adversary is None else "none"
         return (adversary or self._grid).send_and_receive(messages, timeout=timeout)
 
 
