@@ -1,4 +1,4 @@
-"""A SuperLink and six SuperNodes as processes: insecure, and with TLS and node keys."""
+"""A SuperLink and six SuperNodes, each a process of its own."""
 
 import re
 import subprocess
@@ -45,30 +45,6 @@ def test_six_supernodes_train_and_every_process_is_gone(tmp_path):
     assert [evaluation.round for evaluation in read_evaluations(tmp_path)] == [0, 1]
     assert children() <= before
     assert started[0].processes.running() == []
-
-
-def test_a_killed_node_is_silent_comes_back_as_itself_and_is_rescaled(tmp_path):
-    one = experiment(tmp_path, num_rounds=3, round_timeout=45.0)
-    federations, ids = [], []
-
-    def drill(evaluation):
-        (federation,) = federations
-        if evaluation.round == 1:  # round 2 is under way
-            ids.append(federation.node_id(2))
-            federation.kill_node(2)
-        if evaluation.round == 2:
-            federation.start_node(2)
-
-    report = run_deployed(
-        one, byzantine=byzantine_nodes(one, "sign-flip"), secure=True, on_evaluation=drill,
-        on_start=federations.append,
-    )
-    (first, second, third) = counts(report.said)
-    assert first == (6, 0, 0)
-    assert second[0] < 6
-    assert third[0] >= second[0]
-    assert ids == [report.nodes[2].node]
-    assert "Momentum starts anew in round" in (tmp_path / "node-2.log").read_text()
 
 
 def test_a_superlink_that_cannot_start_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from simulations.results import Evaluation
 # A real federation takes seconds a round, so its defaults are those of a small experiment.
 DEFAULTS = {
     "num-nodes": 6, "num-malicious-nodes": 1, "attack": "none", "num-rounds": 5,
-    "learning-rate": 1.0, "local-steps": 20, "beta": 0.5, "connect-timeout": 120.0,
+    "learning-rate": 1.0, "local-steps": 20, "beta": 0.5, "connect-timeout": 300.0,
     "round-timeout": 120.0,
 }
 
