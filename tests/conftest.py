@@ -17,10 +17,12 @@ from flwr_resam import InProcessGrid
 def quiet_flower() -> Iterator[None]:
     """Keep Flower's console handler from drowning the test report; records still propagate."""
     logger = logging.getLogger("flwr")
-    handlers, propagate = logger.handlers[:], logger.propagate
+    handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
     logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.DEBUG)  # commands turn it down for the process that they are
     yield
     logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 Reply = Callable[[Message, int], RecordDict]
