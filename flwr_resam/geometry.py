@@ -122,7 +122,7 @@ def measure(source: Blocks) -> tuple[Geometry, NDArray[np.float64] | None]:
     sampled = _inner_products(source, sample, _middle(sample), 1.0)[:-1, :-1]
     row = int(np.argmin(_majority_reach(_squared_distances(sampled))))
     gram = _gram_about(source, lambda block: block[row : row + 1, :], 1.0)
-    if _is_resolved(gram[:-1, :-1], row, source.single):
+    if _is_resolved(gram, row, source.single):
         return Geometry(gram), None
     unit, shrink = (1.0, None) if source.single else _unit(source)
     return Geometry(_gram_about(source, _middle, unit, shrink), unit), shrink
@@ -132,6 +132,7 @@ def _is_resolved(gram: NDArray[np.float64], centre: int, single: bool) -> bool:
     """Whether the table about this row holds every digit that matters of the majority."""
     if not np.abs(gram).max() < 1e280:  # or NaN: squares have left the range, or are about to
         return False
+    gram = gram[:-1, :-1]
     # What is left of a difference of large numbers is noise; here it counts as that much.
     diagonal = np.diagonal(gram)
     noise = 1e-13 * (diagonal[:, None] + diagonal[None, :])
@@ -159,7 +160,9 @@ def _unit(source: Blocks) -> tuple[float, NDArray[np.float64] | None]:
     ordered = np.sort(largest[:-1])
     majority = ordered[source.n // 2 :]
     majority = majority[majority > 0]
-    if not len(majority):
+    if not len(majority):  # all rows are the same: only the origin has a distance
+        majority = largest[-1:]
+    if majority[0] == 0.0:
         return 1.0, None
     exponent = int(np.floor(np.log2(majority[0])))
     if np.log2(largest.max()) - exponent > 460:

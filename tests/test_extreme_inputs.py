@@ -328,3 +328,12 @@ def test_a_mixing_given_at_construction_is_measured():
     rows = np.array([[0.0], [2.0], [4.0]])
     pairs = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
     assert Updates(rows, mixing=pairs).geometry().squared_distances[0, 1] == 4.0
+
+
+@pytest.mark.parametrize("size", [1.34078079e154, 1e150, 1e145, 1e140])
+@pytest.mark.parametrize("text", ["arc | gm", "nnm | mda", "gm", "cge"])
+def test_rows_whose_squares_just_fit_in_float64_are_combined_all_the_same(size, text):
+    rows = np.full((11, 3), size)
+    np.testing.assert_allclose(parse_rule(text)(rows, f=2), rows[0], rtol=1e-12)
+    rows[-2:] = -1.5 * size
+    np.testing.assert_allclose(parse_rule(text)(rows, f=2), rows[0], rtol=1e-5)
