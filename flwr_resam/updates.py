@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from .errors import requirement
 from .geometry import Geometry, measure
+from .in_range import in_range
 
 Array: TypeAlias = Any
 """An array of any library that follows the Python array API standard."""
 
 _BLOCK_BYTES = 1 << 20  # of float64 values; about half of one core's second-level cache
-_SAFE = 2.0**1000  # float64 values that so many rows can sum without leaving the range
 
 
 class Row(Protocol):
@@ -115,7 +115,7 @@ class Updates:
         def weigh(block: Array) -> Array:
             return source.matmul(weights[chosen], block)
 
-        return source.map_blocks(weigh if source.single else _in_range(weigh), chosen)
+        return source.map_blocks(weigh if source.single else in_range(weigh), chosen)
 
     def map_coordinates(self, rule: Callable[[Array], Array], *, scales: bool = True) -> Array:
         """Apply ``rule``, an (n, width) block to its (width,) result, to every column.
@@ -130,7 +130,7 @@ class Updates:
         def mixed(block: Array) -> Array:
             return rule(block if mixing is None else source.matmul(mixing, block))
 
-        return source.map_blocks(mixed if source.single or not scales else _in_range(mixed))
+        return source.map_blocks(mixed if source.single or not scales else in_range(mixed))
 
 
 class _Matrix:
@@ -245,22 +245,6 @@ class _Rows(_Matrix):
         for row, out in zip(rows, block, strict=True):
             row.read(start, stop, out)
         return block
-
-
-def _in_range(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """Scale columns near the end of float64 down for ``function`` and its result up again."""
-
-    def scaled(block: Array) -> Array:
-        xp = array_namespace(block)
-        top = xp.max(xp.abs(block), axis=0)
-        if not bool(xp.any(top > _SAFE)):
-            return function(block)
-        large = xp.astype(top > _SAFE, block.dtype)
-        factor = 2.0**-64 * large + (1.0 - large)
-        limit = xp.finfo(block.dtype).max * factor
-        return xp.clip(function(block * factor), -limit, limit) / factor
-
-    return scaled
 
 
 def _width(height: int) -> int:

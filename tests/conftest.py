@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from hypothesis import settings
 
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
 from flwr_resam import InProcessGrid
+
+# The same examples in every run, so that what passes here passes there; HYPOTHESIS_PROFILE=default
+# looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(autouse=True)
