@@ -14,9 +14,10 @@ from hypothesis import settings
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
 from flwr_resam import InProcessGrid
 
-# The same examples in every run, so that what passes here passes there; HYPOTHESIS_PROFILE=default
-# looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples in every run and no clock, so that what passes here passes there;
+# HYPOTHESIS_PROFILE=exploring looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("exploring", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
