@@ -113,13 +113,6 @@ class Federation:
             command, self._home, self.log_of(partition)
         )
 
-    def kill_node(self, partition: int) -> None:
-        """Kill a SuperNode with SIGKILL, together with the training that it has under way."""
-        node = psutil.Process(self._nodes[partition].pid)
-        for process in (node, *node.children(recursive=True)):
-            process.kill()
-        self._nodes[partition].wait()
-
     def check(self) -> None:
         """Raise where a SuperNode has ended by itself."""
         for partition, node in self._nodes.items():
