@@ -121,6 +121,7 @@ def robustness(
     kind: Annotated[
         list[str] | None, typer.Option(help="Only these kinds of reply; repeat for several.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many cells run at a time.")] = 2,
 ) -> None:
     """Measure what one node's bad replies do to Resam and to Flower's own strategies."""
     strategies, kinds = strategy or list(STRATEGIES), kind or list(BAD_REPLIES)
@@ -134,7 +135,7 @@ def robustness(
         def show(cell: Cell) -> None:
             progress.update(task, advance=1, description=f"{cell.strategy}: {cell.kind}")
 
-        cells = measure(strategies, kinds, engine, output_dir.resolve(), show)
+        cells = measure(strategies, kinds, engine, output_dir.resolve(), show, jobs)
     table = Table("strategy", "survives", "finite", "within 1 of the silent run")
     for name in strategies:
         own = [cell for cell in cells if cell.strategy == name and cell.kind != HONEST]

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def measure(
     engine: str,
     folder: Path,
     on_cell: Callable[[Cell], None] = lambda _: None,
+    jobs: int = 1,
 ) -> list[Cell]:
     """Measure the table and write ``robustness.json`` and ``robustness.md``, as it goes.
 
@@ -68,18 +70,25 @@ def measure(
         Where the files go.
     on_cell : callable
         Called for each cell when it is done.
+    jobs : int
+        How many cells run at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "robustness.log"
     log.unlink(missing_ok=True)
     cells: list[Cell] = []
-    for strategy in strategies:
-        silent = _run(strategy, SILENT, engine, log).get("model")
-        for kind in [HONEST, *kinds]:
-            found = _run(strategy, kind, engine, log)
-            cell = _cell(strategy, kind, found, silent)
-            cells.append(cell)
-            on_cell(cell)
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = {
+            (strategy, kind): pool.submit(_run, strategy, kind, engine, log)
+            for strategy in strategies
+            for kind in (SILENT, HONEST, *kinds)
+        }
+        for (strategy, kind), found in runs.items():
+            if kind == SILENT:
+                continue
+            silent = runs[strategy, SILENT].result().get("model")
+            cells.append(_cell(strategy, kind, found.result(), silent))
+            on_cell(cells[-1])
             _write(cells, engine, folder)
     return cells
 

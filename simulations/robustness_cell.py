@@ -119,7 +119,10 @@ def run_cell(strategy: str, kind: str, engine: str) -> list[float]:
 
     run_simulation(
         server_app=server, client_app=client_app(kind), num_supernodes=NODES,
-        backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+        # One worker process starts sooner than several, and eight small nodes need no more.
+        backend_config={
+            "init_args": {"num_cpus": 1}, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}
+        },
     )
     return found[0]
 
