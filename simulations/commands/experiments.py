@@ -1,0 +1,154 @@
+"""`run`, `compare` and `worst`: single experiments and small sets of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from flwr_resam import QuorumLostError
+from simulations.commands.shared import (
+    OutputDir,
+    RunConfig,
+    console,
+    describe,
+    failure,
+    name_of,
+    progress_bar,
+    read_experiment,
+)
+from simulations.engine import RunFailed, run_on_flower
+from simulations.experiment import Experiment
+from simulations.figures import Curve, accuracy_over_rounds
+from simulations.in_process import run_in_process
+from simulations.results import Evaluation, read_evaluations, read_summary
+from simulations.worst import NO_ATTACK, as_table, candidates, read_trials, search
+
+
+def run(output_dir: OutputDir = Path("results/run"), run_config: RunConfig = None) -> None:
+    """Run one experiment with `flwr run`, on Flower's Ray engine."""
+    experiment = read_experiment(run_config, output_dir)
+    console.print(f"{describe(experiment)}; results in {output_dir}")
+    with progress_bar() as progress:
+        task = progress.add_task("starting Flower", total=experiment.num_rounds)
+
+        def show(evaluation: Evaluation) -> None:
+            progress.update(
+                task, completed=evaluation.round, description=f"accuracy {evaluation.accuracy:.1%}"
+            )
+
+        try:
+            run_on_flower(experiment, show)
+        except RunFailed as error:
+            progress.stop()
+            raise failure(str(error)) from None
+    evaluations = read_evaluations(Path(experiment.output_dir))
+    summary = read_summary(Path(experiment.output_dir))
+    figure = output_dir / "accuracy.png"
+    role = "resam" if experiment.beta else "rule"
+    accuracy_over_rounds(
+        [Curve(name_of(experiment), role, evaluations)], describe(experiment), figure
+    )
+    table = Table("round", "test accuracy", "test loss", "seconds")
+    for evaluation in _some(evaluations, 11):
+        table.add_row(
+            str(evaluation.round), f"{evaluation.accuracy:.1%}", f"{evaluation.loss:.3f}",
+            f"{evaluation.seconds:.1f}",
+        )
+    console.print(table)
+    console.print(f"Final model sha256 {summary['model-sha256'][:16]}…, figure {figure}")
+
+
+def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConfig = None) -> None:
+    """Compare the mean, the rule alone and the rule with momentum, under one attack.
+
+    The runs go in this process, which gives the same models as `flwr run`, sooner.
+    """
+    experiment = read_experiment(run_config, output_dir)
+    if experiment.attack == "none":
+        raise failure("`attack` must be an attack to compare under. Found none. Try attack='foe'.")
+    beta = experiment.beta or 0.9
+    rule = experiment.aggregator
+    lines = {
+        "reference": (f"{rule}, beta = {beta:g}, no attack", {"attack": "none", "beta": beta}),
+        "baseline": (f"mean, beta = {beta:g}", {"aggregator": "mean", "beta": beta}),
+        "rule": (f"{rule}, beta = 0", {"beta": 0.0}),
+        "resam": (f"{rule}, beta = {beta:g}", {"beta": beta}),
+    }
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    curves = []
+    with progress_bar() as progress:
+        for role, (label, changes) in lines.items():
+            one = replace(experiment, output_dir=str(output_dir.resolve() / role), **changes)
+            curves.append(Curve(label, role, _in_process(one, label, progress)))
+    table = Table("run", "final test accuracy")
+    for curve in curves:
+        table.add_row(curve.label, f"{curve.evaluations[-1].accuracy:.1%}")
+    console.print(table)
+    figure = output_dir / "compare.png"
+    accuracy_over_rounds(curves, describe(experiment), figure)
+    console.print(f"Figure {figure}")
+
+
+def worst(
+    output_dir: OutputDir = Path("results/worst"),
+    run_config: RunConfig = None,
+    rule: Annotated[str, typer.Option(help="The rule to attack; short for aggregator.")] = "",
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Try this one, and others so given; else all.")
+    ] = None,
+) -> None:
+    """Run every attack against a rule, in this process, and say which is the worst."""
+    chosen = [f"aggregator={json.dumps(rule)}"] if rule else []
+    experiment = read_experiment([*(run_config or []), *chosen], output_dir)
+    try:
+        attacks = candidates(experiment)
+        for text in attack or []:
+            replace(experiment, attack=text).check()
+    except ValueError as error:
+        raise failure(str(error), code=2) from None
+    attacks = [NO_ATTACK, *attack] if attack else attacks
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    console.print(f"{name_of(experiment)}; {len(attacks)} runs; results in {output_dir}")
+    rounds = experiment.num_rounds
+    with progress_bar() as progress:
+        total = progress.add_task("all attacks", total=len(attacks) * rounds)
+        one = progress.add_task("", total=rounds)
+
+        def show(index: int, evaluation: Evaluation) -> None:
+            progress.update(one, completed=evaluation.round, description=attacks[index])
+            progress.update(total, completed=index * rounds + evaluation.round)
+
+        search(experiment, attacks, show)
+    trials = read_trials(output_dir)
+    console.print(as_table(trials))
+    first = next(trial for trial in trials if trial.attack != NO_ATTACK)
+    console.print(f"Worst: {first.attack}, {first.accuracy:.1%}")
+
+
+def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:
+    task = progress.add_task(label, total=experiment.num_rounds)
+    evaluations: list[Evaluation] = []
+
+    def show(evaluation: Evaluation) -> None:
+        evaluations.append(evaluation)
+        progress.update(task, completed=evaluation.round)
+
+    try:
+        run_in_process(experiment, show)
+    except QuorumLostError:
+        # Honest nodes that are led to a diverged model send NaN: the curve ends there.
+        progress.update(task, description=f"{label} (diverged)")
+    return evaluations
+
+
+def _some(evaluations: list[Evaluation], count: int) -> list[Evaluation]:
+    """About ``count`` of the evaluations, evenly, the first and the last among them."""
+    step = max(1, (len(evaluations) - 1) // (count - 1))
+    return evaluations[:-1:step] + evaluations[-1:]

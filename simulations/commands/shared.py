@@ -1,0 +1,85 @@
+"""What the commands share: the console, the options, and settings read or refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from flwr.common.config import parse_config_args
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from simulations.experiment import Experiment
+
+console = Console()
+errors = Console(stderr=True)
+
+_SETTING = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
+
+OutputDir = Annotated[Path, typer.Option(help="Folder for results and figures.")]
+RunConfig = Annotated[
+    list[str] | None,
+    typer.Option("--run-config", "-c", help="Settings to change, as for `flwr run`."),
+]
+
+
+def read_experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
+    """The experiment of pyproject.toml with these changes, or one clear sentence and exit 2."""
+    try:
+        overrides = _overrides(run_config)
+        overrides["output-dir"] = str(output_dir.resolve())
+        experiment = Experiment.default(overrides)
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except (ValueError, TypeError, ImportError) as error:
+        raise failure(str(error), code=2) from None
+    except OSError as error:
+        raise failure(f"`--output-dir` can't be written: {error}.", code=2) from None
+    return experiment
+
+
+def _overrides(run_config: list[str] | None) -> dict[str, Any]:
+    """What `flwr run` would read from these; it passes over in silence what it can't read."""
+    for item in run_config or []:
+        rest = _SETTING.sub("", item).strip()
+        if rest and not item.endswith(".toml"):
+            raise ValueError(
+                f"`{rest}` in --run-config is no setting. Write key=value, or name a .toml file."
+            )
+    try:
+        return parse_config_args(run_config)
+    except click.ClickException:
+        raise ValueError(
+            f"--run-config {' '.join(run_config or [])} can't be read. "
+            "Write strings in quotes inside: \"aggregator='mda' beta=0.99\"."
+        ) from None
+
+
+def failure(message: str, code: int = 1) -> typer.Exit:
+    """Say what is wrong on stderr; raise what this returns."""
+    errors.print(f"[bold red]Error[/]: {message}", highlight=False)
+    return typer.Exit(code)
+
+
+def name_of(experiment: Experiment) -> str:
+    """The rule and beta, as tables and titles name a run."""
+    return f"{experiment.aggregator}, beta = {experiment.beta:g}"
+
+
+def describe(experiment: Experiment) -> str:
+    """What is learnt by whom under which attack, in one line."""
+    return (
+        f"{experiment.dataset}, {experiment.num_nodes} nodes, "
+        f"{experiment.num_malicious_nodes} Byzantine, attack {experiment.attack}"
+    )
+
+
+def progress_bar(unit: str = "round") -> Progress:
+    """A bar with the time gone and the time left."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(),
+        TextColumn(unit + " {task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
+        TimeRemainingColumn(), console=console,
+    )
