@@ -1,4 +1,4 @@
-"""`python -m simulations`: run an experiment, compare rules, or find the worst attack."""
+"""`python -m simulations`: run an experiment, compare rules, sweep a grid of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import typer
 
 from simulations.commands.experiments import compare, run, worst
 from simulations.commands.hardship import robustness, soak
+from simulations.commands.sweeps import figures, sweep
 from simulations.processes import exit_on_sigterm
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (run, compare, worst, robustness, soak):
+for command in (run, compare, worst, sweep, figures, robustness, soak):
     app.command()(command)
 
 

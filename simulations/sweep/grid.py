@@ -1,0 +1,76 @@
+"""A grid in a TOML file: the product of its lists, each combination one experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from simulations.experiment import Experiment
+
+# Where a run reads and writes does not make it another run.
+PLACES = ("output-dir", "data-dir")
+
+
+def read_grid(path: Path) -> list[Experiment]:
+    """Read the experiments of a grid, the first seed's before the second's.
+
+    The file holds run-config keys: those under ``[base]`` are for all, each ``[[grid]]`` adds its
+    own, and a list stands for each of its values in turn. So a grid that is stopped half way
+    has whole comparisons of the seeds that it came to.
+
+    Raises
+    ------
+    ValueError, TypeError
+        One sentence on the first combination that can't run, before any does.
+    OSError
+        If the file can't be read.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"`{path}` is no TOML file: {error}.") from None
+    base, grids = found.pop("base", {}), found.pop("grid", [{}])
+    if found or not isinstance(base, dict) or not isinstance(grids, list):
+        raise ValueError(
+            f"`{path}` must hold one table [base] and tables [[grid]]. Found "
+            f"{', '.join(sorted(found)) or 'another kind of value in their place'}. "
+            "Move run-config keys under [base]."
+        )
+    settings: dict[str, dict[str, Any]] = {}
+    for grid in grids:
+        for combination in _product({**base, **grid}):
+            settings.setdefault(json.dumps(combination, sort_keys=True), combination)
+    ordered = sorted(settings.values(), key=lambda setting: setting.get("seed", 0))
+    return [_checked(setting, path) for setting in ordered]
+
+
+def key_of(experiment: Experiment) -> str:
+    """A short name for everything that decides an experiment's result."""
+    config = {k: v for k, v in experiment.run_config().items() if k not in PLACES}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _product(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of the values of lists.
+
+    Examples
+    --------
+    >>> _product({"beta": [0.0, 0.9], "seed": 1})
+    [{'beta': 0.0, 'seed': 1}, {'beta': 0.9, 'seed': 1}]
+    """
+    values = [value if isinstance(value, list) else [value] for value in table.values()]
+    return [dict(zip(table, chosen, strict=True)) for chosen in product(*values)]
+
+
+def _checked(setting: Mapping[str, Any], path: Path) -> Experiment:
+    try:
+        return Experiment.default(setting)
+    except (ValueError, TypeError) as error:
+        named = " ".join(f"{key}={json.dumps(value)}" for key, value in setting.items())
+        raise type(error)(f"{error} In `{path}`: {named}") from None

@@ -1,0 +1,111 @@
+"""Runs a sweep: each experiment one Ray task, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from simulations.experiment import PROJECT, Experiment
+from simulations.results import Evaluation, versions
+from simulations.sweep.grid import key_of
+from simulations.sweep.store import Run, Store, read_runs
+
+_TAKE_ALONG = ("RESAM_DATA", "FLWR_TELEMETRY_ENABLED")
+
+
+def missing(experiments: Sequence[Experiment], folder: Path) -> list[Experiment]:
+    """The experiments that have no result in the folder; failed ones are tried again."""
+    done = {key for key, run in read_runs(folder).items() if run.error is None}
+    return [experiment for experiment in experiments if key_of(experiment) not in done]
+
+
+def sweep(
+    experiments: Sequence[Experiment],
+    folder: Path,
+    address: str = "",
+    on_run: Callable[[Run], None] = lambda _: None,
+) -> None:
+    """Run the experiments that the folder has no result of.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+        As `grid.read_grid` gives them.
+    folder : Path
+        For ``results.jsonl``. A sweep that was stopped, by SIGKILL too, goes on from there.
+    address : str
+        A Ray cluster's, whose workers get this project; "" starts Ray on this machine.
+    on_run : callable
+        Called for each run when it is on the disk. A run that fails is one of them.
+    """
+    left = missing(experiments, folder)
+    if not left:
+        return
+    store = Store(folder)
+    try:
+        for run in _on_ray(left, address):
+            store.add(run)
+            on_run(run)
+    finally:
+        store.close()
+
+
+def run_one(experiment: Experiment) -> Run:
+    """Run one experiment in this process; whatever ends it is in the result."""
+    from flwr_resam import QuorumLostError
+    from simulations.in_process import run_in_process
+
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    evaluations: list[Evaluation] = []
+    started = time.monotonic()
+    model, error, diverged = "", None, False
+    try:
+        quiet = replace(experiment, output_dir="")
+        model = run_in_process(quiet, evaluations.append).digest
+    except QuorumLostError:
+        diverged = True
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    return Run(
+        key_of(experiment), experiment.run_config(), versions(), tuple(evaluations),
+        time.monotonic() - started, diverged, error, model,
+    )
+
+
+def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
+    """Yield each run as it is done, in whatever order that is."""
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    environment = {name: os.environ[name] for name in _TAKE_ALONG if name in os.environ}
+    code = {
+        "working_dir": str(PROJECT),
+        "excludes": ["/.git", "/results", "/docs", "/benchmarks", "*.png"],
+    }
+    ray.init(
+        address=address or "local",
+        runtime_env={"env_vars": environment, **(code if address else {})},
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **({} if address else {"include_dashboard": False}),
+    )
+    try:
+        # One core a run: as many runs at a time as the cluster has cores.
+        task = ray.remote(num_cpus=1, max_retries=0)(run_one)
+        pending = {task.remote(experiment): experiment for experiment in experiments}
+        while pending:
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            experiment = pending.pop(done)
+            try:
+                run = ray.get(done)
+            except ray.exceptions.RayError as error:  # the worker died, not the experiment
+                reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+                config = experiment.run_config()
+                run = Run(key_of(experiment), config, versions(), (), 0.0, error=reason)
+            yield run
+    finally:
+        ray.shutdown()

@@ -1,0 +1,97 @@
+"""The results of a sweep: one JSON line a run, on disk before the next run is counted."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from simulations.results import Evaluation
+
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    key : str
+        `grid.key_of` of its experiment.
+    config : dict
+        The run-config.
+    versions : dict
+        Of what computed it.
+    evaluations : tuple of Evaluation
+        On the test set, from round 0 on; those before the end where it failed or diverged.
+    seconds : float
+        Wall time.
+    diverged : bool
+        Whether it ended early, for not even honest nodes had finite vectors any more.
+    error : str or None
+        Why there is no result.
+    model : str
+        The sha256 of the final model, "" where there is none.
+    """
+
+    key: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    evaluations: tuple[Evaluation, ...]
+    seconds: float
+    diverged: bool = False
+    error: str | None = None
+    model: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """On the test set at the last evaluation."""
+        return self.evaluations[-1].accuracy
+
+
+class Store:
+    """Appends runs to ``results.jsonl`` in a folder; what a run before was killed over is cut off.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / RESULTS
+        whole = b""
+        if path.exists():
+            whole = path.read_bytes()
+            whole = whole[: whole.rfind(b"\n") + 1]
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file.truncate(len(whole))
+        self._file.seek(0, os.SEEK_END)
+
+    def add(self, run: Run) -> None:
+        """Write one run, and return when it is on the disk."""
+        self._file.write(json.dumps(asdict(run)).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_runs(folder: Path) -> dict[str, Run]:
+    """Read the runs of a folder by key; where a run was repeated, its last result."""
+    path = folder / RESULTS
+    if not path.exists():
+        return {}
+    runs = {}
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        found = json.loads(line)
+        evaluations = tuple(Evaluation(**each) for each in found["evaluations"])
+        run = replace(Run(**found), evaluations=evaluations)
+        runs[run.key] = run
+    return runs

@@ -1,0 +1,131 @@
+"""The runs of a sweep, brought together: those of one setting, and the seeds of one cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from simulations.sweep.grid import PLACES
+from simulations.sweep.store import Run
+
+# What a figure shows side by side; all else is the same in one figure.
+_COMPARED = ("attack", "aggregator", "beta", "seed", *PLACES)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the runs of one figure have in common.
+
+    Attributes
+    ----------
+    config : dict
+        The run-config, but for what the figure compares.
+    told_by : tuple of str
+        The keys in which the settings of one sweep differ, besides f.
+    """
+
+    config: dict[str, Any]
+    told_by: tuple[str, ...]
+
+    @property
+    def slug(self) -> str:
+        """For file names."""
+        words = [self._learnt, f"f{self.config['num-malicious-nodes']}"]
+        words += [f"{key}-{self.config[key]}" for key in self.told_by]
+        return "".join(c if c.isalnum() or c in ".-" else "-" for c in "-".join(words))
+
+    @property
+    def title(self) -> str:
+        """For figures and tables."""
+        config = self.config
+        jpeg = " (JPEG-recompressed)" if "jpeg" in config["dataset"] else ""
+        words = [
+            f"{self._learnt}{jpeg}", f"{config['num-nodes']} nodes",
+            f"{config['num-malicious-nodes']} Byzantine",
+            *(f"{key} {config[key]}" for key in self.told_by),
+        ]
+        return ", ".join(words)
+
+    @property
+    def _learnt(self) -> str:
+        dataset, model = str(self.config["dataset"]), str(self.config.get("model", ""))
+        if not model or model.startswith(f"{dataset}-"):
+            return model or dataset
+        return f"{dataset} {model}"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What the seeds of one comparison have in common."""
+
+    attack: str
+    aggregator: str
+    beta: float
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The final accuracies of one cell.
+
+    Attributes
+    ----------
+    accuracies : tuple of float
+        On the test set at the last evaluation, not at the best.
+    diverged : int
+        How many of the runs ended early.
+    """
+
+    accuracies: tuple[float, ...]
+    diverged: int
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float:
+        """The sample standard deviation over the seeds; 0 for a single one."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
+    """The runs that have a result, by setting."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.error is None and run.evaluations:
+            groups.setdefault(json.dumps(_rest(run), sort_keys=True), []).append(run)
+    configs = [_rest(own[0]) for own in groups.values()]
+    told_by = tuple(
+        key for key in configs[0]
+        if key != "num-malicious-nodes" and len({json.dumps(c.get(key)) for c in configs}) > 1
+    )
+    return [
+        (Setting(config, told_by), own)
+        for config, own in zip(configs, groups.values(), strict=True)
+    ]
+
+
+def _rest(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in _COMPARED}
+
+
+def by_cell(runs: Sequence[Run]) -> dict[Cell, list[Run]]:
+    """The runs of each cell, ordered by seed."""
+    found: dict[Cell, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: int(run.config["seed"])):
+        config = run.config
+        cell = Cell(str(config["attack"]), str(config["aggregator"]), float(config["beta"]))
+        found.setdefault(cell, []).append(run)
+    return found
+
+
+def over_seeds(runs: Sequence[Run]) -> dict[Cell, Seeds]:
+    """What the seeds of each cell came to."""
+    return {
+        cell: Seeds(tuple(run.accuracy for run in own), sum(run.diverged for run in own))
+        for cell, own in by_cell(runs).items()
+    }

@@ -1,0 +1,201 @@
+"""The sweep: grids, results that survive a kill, failures that stop nothing, and what is drawn."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from simulations.__main__ import app
+from simulations.experiment import PROJECT, Experiment
+from simulations.results import Evaluation
+from simulations.sweep import runner
+from simulations.sweep.evidence import draw
+from simulations.sweep.grid import key_of, read_grid
+from simulations.sweep.runner import missing, run_one, sweep
+from simulations.sweep.store import RESULTS, Run, Store, read_runs
+
+SMALL = """
+[base]
+num-nodes = 5
+num-malicious-nodes = 1
+num-rounds = 2
+seed = [0, 1]
+
+[[grid]]
+attack = ["none", "sign-flip"]
+aggregator = "cwtm"
+beta = [0.0, 0.9]
+"""
+
+
+def grid(tmp_path, text=SMALL):
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def fake(experiment, accuracies, **changes):
+    evaluations = tuple(Evaluation(10 * i, a, 1.0, float(i)) for i, a in enumerate(accuracies))
+    run = Run(key_of(experiment), experiment.run_config(), {}, evaluations, 1.0)
+    return replace(run, **changes)
+
+
+def test_a_grid_is_the_product_of_its_lists_the_first_seed_first(tmp_path):
+    experiments = read_grid(grid(tmp_path))
+    assert [e.seed for e in experiments] == [0] * 4 + [1] * 4
+    first = {(e.attack, e.beta) for e in experiments[:4]}
+    assert first == {("none", 0.0), ("none", 0.9), ("sign-flip", 0.0), ("sign-flip", 0.9)}
+    assert {e.num_nodes for e in experiments} == {5}
+    assert len({key_of(e) for e in experiments}) == 8
+
+
+def test_a_combination_that_two_tables_name_runs_once(tmp_path):
+    again = SMALL + '\n[[grid]]\nattack = "none"\naggregator = "cwtm"\nbeta = 0.9\n'
+    assert len(read_grid(grid(tmp_path, again))) == 8
+
+
+def test_where_a_run_writes_does_not_make_it_another():
+    one = Experiment.default()
+    assert key_of(one) == key_of(replace(one, output_dir="/elsewhere"))
+    assert key_of(one) != key_of(replace(one, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[base]\nbeta = [0.0, 1.0]", "0 <= beta < 1.*beta=1.0"),
+        ("[base]\naggregator = 'cwmt'", "Did you mean `cwtm`"),
+        ("[base]\nnum-malicious-nodes = 7\naggregator = ['mda', 'bulyan']", "aggregator=\"bulyan\""),
+        ("beta = 0.9", "one table .base."),
+        ("[base\n", "no TOML file"),
+    ],
+)
+def test_a_wrong_grid_is_one_sentence_before_anything_runs(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_grid(grid(tmp_path, text))
+    done = CliRunner().invoke(app, ["sweep", str(grid(tmp_path, text))])
+    assert done.exit_code == 2
+    assert not isinstance(done.exception, ValueError)
+
+
+def test_the_grids_that_come_along_can_be_read():
+    for path in (PROJECT / "simulations" / "grids").glob("*.toml"):
+        assert len(read_grid(path)) > 1
+
+
+def test_a_run_is_what_the_experiment_gives_and_a_failure_is_recorded(tmp_path, monkeypatch):
+    experiment = read_grid(grid(tmp_path))[-1]
+    run = run_one(experiment)
+    assert (run.error, run.diverged, len(run.evaluations), len(run.model)) == (None, False, 3, 64)
+    assert run.evaluations[0].loss > run.evaluations[-1].loss
+    monkeypatch.setattr("simulations.in_process.run", lambda *_: 1 / 0)
+    assert run_one(experiment).error == "ZeroDivisionError: division by zero"
+
+
+def test_a_line_that_was_being_written_is_cut_off_and_failures_are_tried_again(tmp_path):
+    experiments = read_grid(grid(tmp_path))
+    store = Store(tmp_path)
+    store.add(fake(experiments[0], [0.1, 0.8]))
+    store.add(fake(experiments[1], [], error="no memory"))
+    store.close()
+    with (tmp_path / RESULTS).open("a") as file:
+        file.write('{"key": "half')
+    assert missing(experiments, tmp_path) == experiments[1:]
+    store = Store(tmp_path)
+    store.add(fake(experiments[1], [0.1, 0.7]))
+    store.close()
+    lines = (tmp_path / RESULTS).read_text().splitlines()
+    assert [json.loads(line)["error"] for line in lines] == [None, "no memory", None]
+    assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.8, 0.7]
+
+
+def test_nothing_is_started_where_nothing_is_left(tmp_path, monkeypatch):
+    experiments = read_grid(grid(tmp_path))[:1]
+    store = Store(tmp_path)
+    store.add(fake(experiments[0], [0.1, 0.8]))
+    store.close()
+    monkeypatch.setattr(runner, "_on_ray", lambda *_: pytest.fail("started"))
+    sweep(experiments, tmp_path)
+
+
+def test_figures_show_the_last_evaluation_and_the_spread_of_the_seeds(tmp_path):
+    ends = {("none", 0.0): 0.5, ("none", 0.9): 0.9, ("sign-flip", 0.0): 0.2, ("sign-flip", 0.9): 0.8}
+    runs = [
+        fake(e, [0.1, 0.95, ends[e.attack, e.beta] + 0.02 * e.seed], diverged=e.beta == 0.0)
+        for e in read_grid(grid(tmp_path))
+    ]
+    made = draw([*runs, fake(Experiment.default(), [], error="no")], tmp_path)
+    assert [path.name for path in made] == [
+        f"digits-f1-{kind}" for kind in ("accuracy.png", "heatmap.png", "table.md")
+    ]
+    assert all(path.stat().st_size > 10_000 for path in made[:2])
+    table = made[2].read_text()
+    assert "over 2 seeds" in table
+    assert "| cwtm | 0 | 51.0 ± 1.4 (2 diverged) | 21.0 ± 1.4 (2 diverged) |" in table
+    assert "| cwtm | 0.9 | 91.0 ± 1.4 | 81.0 ± 1.4 |" in table
+
+
+def test_settings_that_differ_are_drawn_apart(tmp_path):
+    two = SMALL.replace("num-rounds = 2", "num-rounds = 2\nlearning-rate = [0.1, 0.2]")
+    runs = [fake(e, [0.1, 0.2]) for e in read_grid(grid(tmp_path, two))]
+    names = {path.name for path in draw(runs, tmp_path) if path.suffix == ".md"}
+    assert names == {f"digits-f1-learning-rate-{rate}-table.md" for rate in (0.1, 0.2)}
+
+
+def test_figures_of_nothing_or_of_another_rule_are_refused_in_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="no result to draw"):
+        draw([], tmp_path)
+    runs = [fake(Experiment.default(), [0.1, 0.2])]
+    with pytest.raises(ValueError, match=r"Found `gm`. Choose among: mda"):
+        draw(runs, tmp_path, ["gm"])
+    assert CliRunner().invoke(app, ["figures", str(tmp_path / "none")]).exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_goes_on_and_gives_what_single_runs_give(tmp_path):
+    path = grid(tmp_path, SMALL.replace("num-rounds = 2", "num-rounds = 8"))
+    command = [sys.executable, "-m", "simulations", "sweep", str(path), "--output-dir", str(tmp_path)]
+    first = subprocess.Popen(command, cwd=PROJECT, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 180
+    while len(read_runs(tmp_path)) < 2:
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    before = dict(read_runs(tmp_path))
+    assert subprocess.run(command, cwd=PROJECT, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    after = read_runs(tmp_path)
+    experiments = read_grid(path)
+    assert set(after) == {key_of(e) for e in experiments}
+    assert {key: after[key] for key in before} == before
+    assert len((tmp_path / RESULTS).read_text().splitlines()) == len(experiments)
+    alone = run_one(experiments[-1])
+    assert after[alone.key].model == alone.model
+
+
+@pytest.mark.slow
+def test_a_sweep_spreads_over_a_cluster_of_two_nodes(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        experiments = read_grid(grid(tmp_path))[:4]
+        broken = replace(experiments[0], dataset="nowhere")
+        seen = []
+        sweep([broken, *experiments], tmp_path, cluster.address, seen.append)
+    finally:
+        cluster.shutdown()
+    runs = read_runs(tmp_path)
+    assert len(seen) == len(runs) == 5
+    assert "nowhere" in runs[key_of(broken)].error
+    assert all(runs[key_of(e)].error is None for e in experiments)
+    alone = run_one(experiments[-1])
+    assert runs[alone.key].model == alone.model
