@@ -1,24 +1,89 @@
-"""Models, by the data set they are for."""
+"""Models, by the names that run-configs use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from clients import data
+from flwr_resam.errors import requirement
+from flwr_resam.parse import unknown_name
 
-def build(dataset: str, seed: int) -> nn.Module:
-    """Build the model for a data set, with the initial parameters that the seed gives."""
+
+@dataclass(frozen=True)
+class Model:
+    """How to make a model, and the shape of the examples it takes."""
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+
+
+def chosen(model: str, dataset: str) -> str:
+    """The name of the model that an experiment trains; "" is the data set's own.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not in `MODELS`, or a model of other inputs.
+    """
+    source = data.named(dataset)
+    name = model or source.model
+    if name not in MODELS:
+        raise unknown_name(name, list(MODELS), "model")
+    if MODELS[name].shape != source.shape:
+        fit = [other for other, each in MODELS.items() if each.shape == source.shape]
+        raise requirement(
+            "model", f"take the examples of `{dataset}`, which are {source.shape}",
+            f"`{name}`, which takes {MODELS[name].shape}", f"Use {' or '.join(fit)}",
+        )
+    return name
+
+
+def build(name: str, seed: int) -> nn.Module:
+    """Build a model with the initial parameters that the seed gives."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[dataset]()
+        return MODELS[name].make()
 
 
 def _digits_mlp() -> nn.Module:
+    """64-32-10: 2,410 parameters."""
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "digits": _digits_mlp,
+def _mnist_mlp() -> nn.Module:
+    """784-100-10: 79,510 parameters."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
+def _mnist_cnn() -> nn.Module:
+    """Two convolutions of 5 x 5, of 20 and 50 channels, and 800-500-10: 431,080 parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10),
+    )
+
+
+def _cifar_cnn() -> nn.Module:
+    """Two convolutions of 64 channels, two of 128, and 8192-128-10: 1,310,922 parameters."""
+
+    def convolution(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs)]
+
+    return nn.Sequential(
+        *convolution(3, 64), *convolution(64, 64), nn.MaxPool2d(2), nn.Dropout(0.25),
+        *convolution(64, 128), *convolution(128, 128), nn.MaxPool2d(2), nn.Dropout(0.25),
+        nn.Flatten(), nn.Linear(8192, 128), nn.ReLU(), nn.Dropout(0.25), nn.Linear(128, 10),
+    )
+
+
+MODELS: dict[str, Model] = {
+    "digits-mlp": Model(_digits_mlp, (64,)),
+    "mnist-mlp": Model(_mnist_mlp, (1, 28, 28)),
+    "mnist-cnn": Model(_mnist_cnn, (1, 28, 28)),
+    "cifar-cnn": Model(_cifar_cnn, (3, 32, 32)),
 }

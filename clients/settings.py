@@ -11,6 +11,8 @@ class ClientSettings:
     """The run-config keys that concern a node; see pyproject.toml for what each means."""
 
     dataset: str
+    data_dir: str
+    model: str
     seed: int
     num_nodes: int
     num_malicious_nodes: int
@@ -27,6 +29,8 @@ class ClientSettings:
         """Read the settings from ``context.run_config``."""
         return cls(
             dataset=str(run_config["dataset"]),
+            data_dir=str(run_config["data-dir"]),
+            model=str(run_config["model"]),
             seed=int(run_config["seed"]),
             num_nodes=int(run_config["num-nodes"]),
             num_malicious_nodes=int(run_config["num-malicious-nodes"]),

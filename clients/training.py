@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clients import data, models
+from clients.data import Dataset
 from clients.seeds import generator
 from clients.settings import ClientSettings
 
@@ -56,12 +57,13 @@ def train(
     homogeneous workers do.
     """
     torch.set_num_threads(1)  # the same sums in the same order on every engine
-    dataset = data.load(settings.dataset)
-    model = models.build(settings.dataset, settings.seed)
+    dataset = data.load(settings.dataset, settings.data_dir)
+    model = models.build(models.chosen(settings.model, settings.dataset), settings.seed)
     sent = arrays.to_torch_state_dict()
     model.load_state_dict(sent)
     model.train()
     draw = generator(settings.seed, "batch", server_round=server_round, partition=partition)
+    noise = generator(settings.seed, "dropout", server_round=server_round, partition=partition)
     total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
     losses = []
     for step in range(settings.local_steps):
@@ -69,9 +71,10 @@ def train(
         labels = dataset.train_y[chosen]
         if flip_labels:
             labels = dataset.classes - 1 - labels
-        loss = nn.functional.cross_entropy(
-            model(torch.from_numpy(dataset.train_x[chosen])), torch.from_numpy(labels)
-        )
+        inputs = torch.from_numpy(dataset.inputs(dataset.train_x[chosen]))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(noise.integers(2**63)))
+            loss = nn.functional.cross_entropy(model(inputs), torch.from_numpy(labels))
         model.zero_grad()
         loss.backward()
         losses.append(loss.item())
@@ -107,17 +110,15 @@ def _regularise_and_clip(model: nn.Module, settings: ClientSettings) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
 
 
-def accuracy(arrays: ArrayRecord, dataset_name: str, seed: int) -> tuple[float, float]:
-    """Return the accuracy and the mean loss of a model on the test set."""
-    dataset = data.load(dataset_name)
-    model = models.build(dataset_name, seed)
+def accuracy(arrays: ArrayRecord, model: nn.Module, dataset: Dataset) -> tuple[float, float]:
+    """Return the accuracy and the mean loss of a model with these arrays on the test set."""
     model.load_state_dict(arrays.to_torch_state_dict())
     model.eval()
     correct, loss = 0, 0.0
     with torch.no_grad():
         for start in range(0, len(dataset.test_y), 2000):
             labels = torch.from_numpy(dataset.test_y[start : start + 2000])
-            scores = model(torch.from_numpy(dataset.test_x[start : start + 2000]))
+            scores = model(torch.from_numpy(dataset.test_inputs[start : start + 2000]))
             correct += int((scores.argmax(dim=1) == labels).sum())
             loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
     return correct / len(dataset.test_y), loss / len(dataset.test_y)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from clients import data
+from clients import data, models
 from clients.byzantine import on_device, planned
 from flwr_resam import Adversary, parse_rule
 from flwr_resam.attacks import Attack
@@ -26,6 +26,8 @@ class Experiment:
     """One run; the fields are the run-config keys of pyproject.toml, which says what each means."""
 
     dataset: str
+    data_dir: str
+    model: str
     num_nodes: int
     num_malicious_nodes: int
     attack: str
@@ -33,6 +35,7 @@ class Experiment:
     beta: float
     num_rounds: int
     learning_rate: float
+    learning_rate_decay: int
     weight_decay: float
     batch_size: int
     local_steps: int
@@ -91,7 +94,13 @@ class Experiment:
 
     def check(self) -> None:
         """Raise a ValueError on the first setting that can't work."""
-        data.check(self.dataset)
+        models.chosen(self.model, self.dataset)
+        if self.data_dir and not Path(self.data_dir).expanduser().is_absolute():
+            raise requirement(
+                "data-dir", "be an absolute path", repr(self.data_dir),
+                "Flower runs the apps in folders of their own; write the whole path",
+            )
+        data.check(self.dataset, self.data_dir)
         f = checked_f(self.num_malicious_nodes)
         _above("num-nodes", self.num_nodes, 0)
         parse_rule(self.aggregator).check(self.num_nodes, f)
@@ -101,7 +110,9 @@ class Experiment:
             _above(name.replace("_", "-"), getattr(self, name), 0)
         for name in ("learning_rate", "local_learning_rate", "connect_timeout", "round_timeout"):
             _above(name.replace("_", "-"), getattr(self, name), 0.0)
-        for name in ("weight_decay", "l2", "clip_norm", "seed", "checkpoint_every"):
+        for name in (
+            "learning_rate_decay", "weight_decay", "l2", "clip_norm", "seed", "checkpoint_every",
+        ):
             if getattr(self, name) < 0:
                 raise requirement(
                     name.replace("_", "-"), "be at least 0", getattr(self, name), "Use 0"
@@ -116,6 +127,12 @@ class Experiment:
                 "output-dir", "be an absolute path", repr(self.output_dir),
                 "Flower runs the ServerApp in a folder of its own; write the whole path",
             )
+
+    def rate(self, server_round: int) -> float:
+        """``gamma / (1 + floor(t / k))`` with t = ``server_round`` - 1 and k the decay."""
+        if not self.learning_rate_decay:
+            return self.learning_rate
+        return self.learning_rate / (1 + (server_round - 1) // self.learning_rate_decay)
 
     def adversaries(self) -> list[Adversary]:
         """The omniscient adversaries, which know the rule; what devices do alone is not theirs."""

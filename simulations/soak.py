@@ -13,7 +13,7 @@ from statistics import median
 import psutil
 from flwr.app import ArrayRecord, Message, MessageType, MetricRecord
 
-from clients import models
+from clients import data, models
 from clients.app import app as client_app
 from clients.byzantine import BYZANTINE_CLIENTS
 from clients.training import accuracy
@@ -141,9 +141,10 @@ def soak(
         last = time.perf_counter()
         return None
 
-    start = ArrayRecord(models.build(experiment.dataset, experiment.seed).state_dict())
+    model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
+    start = ArrayRecord(model.state_dict())
     result = strategy.start(turns, start, num_rounds=rounds, evaluate_fn=look)
-    score, _ = accuracy(result.arrays, experiment.dataset, experiment.seed)
+    score, _ = accuracy(result.arrays, model, data.load(experiment.dataset))
     found = Soak(rounds, turns.names, turns.left_out, rss, seconds, score)
     content = {
         **asdict(found), "growth-kib-per-round": found.growth_kib_per_round,

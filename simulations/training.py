@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 
-from clients import models
+from clients import data, models
 from clients.training import accuracy
 from flwr_resam import AdversarialGrid, PartitionedGrid, Resam, parse_rule
 from simulations.experiment import Experiment
@@ -51,7 +51,9 @@ def run(
     strategy = Resam(
         num_malicious_nodes=experiment.num_malicious_nodes,
         aggregator=parse_rule(experiment.aggregator),
-        learning_rate=experiment.learning_rate,
+        learning_rate=(
+            experiment.rate if experiment.learning_rate_decay else experiment.learning_rate
+        ),
         weight_decay=experiment.weight_decay,
         device=experiment.device or None,
         seed=experiment.seed,
@@ -60,7 +62,8 @@ def run(
         output_dir=experiment.output_dir or None,
         checkpoint_every=experiment.checkpoint_every,
     )
-    model = models.build(experiment.dataset, experiment.seed)
+    model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
+    dataset = data.load(experiment.dataset, experiment.data_dir)
     started = time.monotonic()
     with Recorder(experiment) as recorder:
 
@@ -68,7 +71,7 @@ def run(
             last = server_round == experiment.num_rounds
             if server_round % experiment.evaluate_every and not last:
                 return None
-            score, loss = accuracy(arrays, experiment.dataset, experiment.seed)
+            score, loss = accuracy(arrays, model, dataset)
             evaluation = Evaluation(server_round, score, loss, time.monotonic() - started)
             recorder.add(evaluation)
             on_evaluation(evaluation)

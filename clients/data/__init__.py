@@ -1,0 +1,57 @@
+"""Data sets, by the names that run-configs use.
+
+Those that don't come with a library are read from a folder: a run's ``data-dir``, else the
+environment's RESAM_DATA, else ``~/.cache/flwr-resam/data``. ``python -m clients.data mnist``
+downloads one there.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from clients.data.cifar import Cifar10, Cifar10Jpeg
+from clients.data.dataset import Dataset, Source
+from clients.data.digits import Digits
+from clients.data.idx import Mnist
+from clients.data.root import root_of
+from flwr_resam.parse import unknown_name
+
+__all__ = ["DATASETS", "Dataset", "Source", "check", "load", "named"]
+
+DATASETS: dict[str, Source] = {
+    "digits": Digits(),
+    "mnist": Mnist("mnist", "MNIST", mean=0.1307, std=0.3081),
+    "fashion-mnist": Mnist("fashion-mnist", "FashionMNIST", mean=0.2860, std=0.3530),
+    "cifar10": Cifar10(),
+    "cifar10-jpeg": Cifar10Jpeg(),
+}
+
+
+def named(name: str) -> Source:
+    """Return a data set's source, or raise a ValueError that says which there are."""
+    if name not in DATASETS:
+        raise unknown_name(name, list(DATASETS), "data set")
+    return DATASETS[name]
+
+
+def check(name: str, data_dir: str = "") -> None:
+    """Raise a ValueError or ImportError where a data set can't be read, without reading it."""
+    named(name).check(root_of(data_dir))
+
+
+def load(name: str, data_dir: str = "") -> Dataset:
+    """Load a data set, once for each process.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not in `DATASETS`, or a data set that is not where it should be.
+    """
+    return _load(named(name), root_of(data_dir))
+
+
+@lru_cache(maxsize=2)
+def _load(source: Source, root: Path) -> Dataset:
+    source.check(root)
+    return source.read(root)
