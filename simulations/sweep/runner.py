@@ -81,6 +81,7 @@ def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns
     environment = {name: os.environ[name] for name in _TAKE_ALONG if name in os.environ}
     code = {
         "working_dir": str(PROJECT),
