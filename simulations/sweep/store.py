@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,14 @@ class Store:
 
     def add(self, run: Run) -> None:
         """Write one run, and return when it is on the disk."""
-        self._file.write(json.dumps(asdict(run)).encode() + b"\n")
+        columns = {
+            "round": [e.round for e in run.evaluations],
+            "accuracy": [round(e.accuracy, 6) for e in run.evaluations],
+            "loss": [float(f"{e.loss:.6g}") for e in run.evaluations],
+            "seconds": [round(e.seconds, 2) for e in run.evaluations],
+        }
+        line = {**asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2)}
+        self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -91,7 +98,8 @@ def read_runs(folder: Path) -> dict[str, Run]:
     runs = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         found = json.loads(line)
-        evaluations = tuple(Evaluation(**each) for each in found["evaluations"])
-        run = replace(Run(**found), evaluations=evaluations)
+        columns = found["evaluations"]
+        rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
+        run = replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))
         runs[run.key] = run
     return runs
