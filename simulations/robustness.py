@@ -135,11 +135,49 @@ def _write(cells: Sequence[Cell], engine: str, folder: Path) -> None:
                 "rounds": ROUNDS}
     content = {"settings": settings, "versions": versions(), "cells": [asdict(c) for c in cells]}
     (folder / "robustness.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (folder / "robustness.md").write_text(markdown(cells), encoding="utf-8")
+    text = f"{summary(cells)}\n{markdown(cells)}"
+    (folder / "robustness.md").write_text(text, encoding="utf-8")
 
+
+def summary(cells: Sequence[Cell]) -> str:
+    """How many kinds each strategy came through, as a Markdown table.
+
+    Examples
+    --------
+    >>> cells = [Cell("A", "NaN", True, True, 0.25, None), Cell("A", "text", True, True, 7.0, None)]
+    >>> print(summary(cells))
+    | of 2 kinds | A |
+    |---|---|
+    | the run goes on to its end | 2 |
+    | with a finite model | 2 |
+    | within 1 of the run in which the node is silent | 1 |
+    <BLANKLINE>
+    """
+    cells = [cell for cell in cells if cell.kind != HONEST]
+    strategies = list(dict.fromkeys(cell.strategy for cell in cells))
+    lines = {
+        "the run goes on to its end": [cell.survives for cell in cells],
+        "with a finite model": [cell.finite for cell in cells],
+        "within 1 of the run in which the node is silent": [
+            cell.distance is not None and cell.distance < 1.0 for cell in cells
+        ],
+    }
+    rows = [
+        f"| of {len({cell.kind for cell in cells})} kinds | {' | '.join(strategies)} |",
+        "|---" * (len(strategies) + 1) + "|",
+    ]
+    for what, met in lines.items():
+        counts = [
+            sum(yes for cell, yes in zip(cells, met, strict=True) if cell.strategy == strategy)
+            for strategy in strategies
+        ]
+        rows.append(f"| {what} | {' | '.join(map(str, counts))} |")
+    return "\n".join(rows) + "\n"
 
 def markdown(cells: Sequence[Cell]) -> str:
     """The cells as a Markdown table: a row a kind, a column a strategy.
+
+    A number is the distance from the run in which the node is silent.
 
     Examples
     --------

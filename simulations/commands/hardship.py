@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from simulations.bad_replies import BAD_REPLIES
 from simulations.commands.shared import OutputDir, console, failure, progress_bar
-from simulations.robustness import Cell, check_names, measure
-from simulations.robustness_cell import HONEST, STRATEGIES
+from simulations.robustness import Cell, check_names, measure, summary
+from simulations.robustness_cell import STRATEGIES
 from simulations.soak import soak as run_soak
 
 
@@ -40,13 +39,8 @@ def robustness(
             progress.update(task, advance=1, description=f"{cell.strategy}: {cell.kind}")
 
         cells = measure(strategies, kinds, engine, output_dir.resolve(), show, jobs)
-    table = Table("strategy", "survives", "finite", "within 1 of the silent run")
-    for name in strategies:
-        own = [cell for cell in cells if cell.strategy == name and cell.kind != HONEST]
-        near = [cell for cell in own if cell.distance is not None and cell.distance < 1.0]
-        counts = (sum(c.survives for c in own), sum(c.finite for c in own), len(near))
-        table.add_row(name, *(f"{count} of {len(own)}" for count in counts))
-    console.print(table)
+    for line in summary(cells).splitlines():
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"Table {output_dir / 'robustness.md'}, figures {output_dir / 'robustness.json'}")
 
 
