@@ -6,7 +6,7 @@ for ever, and metrics are medians of what came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from logging import ERROR, INFO, WARNING
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -29,14 +29,15 @@ MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
 class TolerantFedAvg(FedAvg):
     """FedAvg's way of asking nodes, which later rounds don't wait for, and tolerant metrics.
 
-    A strategy built on it sets ``aggregator``, ``num_malicious_nodes`` and ``seed``, calls
-    `_reset_asking`, and aggregates the training replies itself.
+    A strategy built on it sets the attributes below, calls `_reset_asking`, and aggregates the
+    training replies itself.
     """
 
     aggregator: Aggregator
     num_malicious_nodes: int
     seed: int | None
     timeout: float
+    buffers: Collection[str] | None
 
     def _reset_asking(self) -> None:
         self._asked: list[Message] = []
@@ -68,7 +69,7 @@ class TolerantFedAvg(FedAvg):
             nodes, self.fraction_train, self.min_train_nodes,
             seed=self.seed, server_round=server_round,
         )
-        self._model, self._layout = arrays, Layout.of(arrays)
+        self._model, self._layout = arrays, Layout.of(arrays, self.buffers)
         self._asked = self._instructions(server_round, arrays, config, chosen, MessageType.TRAIN)
         logger.log(
             INFO, "configure_train: Sampled %d nodes (out of %d)", len(chosen), len(nodes)

@@ -17,9 +17,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from .layout import Layout, Segments
+from .layout import Layout
 from .momentum import MOMENTUM_KEY
 from .replies import Replies, Stray
+from .segments import Segments
 
 _CHUNK = 1 << 18
 RECORDS = (ArrayRecord, MetricRecord, ConfigRecord)
@@ -70,6 +71,14 @@ class Admitted:
     def proven(self) -> int:
         """How many nodes proved themselves faulty."""
         return sum(rejection.proven for rejection in self.rejections)
+
+    def counts(self, expected: int) -> dict[str, int | float | list[int] | list[float]]:
+        """How many of the expected nodes sent what, as a round's metrics name it."""
+        valid, rejected = len(self.rows), len(self.rejections)
+        return {
+            "n-asked": expected, "n-valid": valid, "n-rejected": rejected,
+            "n-silent": expected - valid - rejected,
+        }
 
 
 def admit(

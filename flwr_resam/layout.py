@@ -7,9 +7,8 @@ this, never believed.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
+from .buffers import buffer_names
 from .errors import requirement
 from .npy import read_header, write_header
 
@@ -32,12 +32,15 @@ class Entry:
     offset : int or None
         Where its coordinates start in the flat row; None for integers and booleans, which are
         counters and masks rather than parameters, and keep the server's value.
+    buffer : bool
+        Whether it holds statistics of the data, such as a batch norm's running variance.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int | None
+    buffer: bool = False
 
     @cached_property
     def size(self) -> int:
@@ -112,51 +115,53 @@ class Layout:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def of(cls, record: ArrayRecord) -> Layout:
-        """Read the layout of the server's own record.
+    def of(cls, record: ArrayRecord, buffers: Collection[str] | None = None) -> Layout:
+        """Read the layout of the server's own record: in a row, buffers come last.
+
+        Parameters
+        ----------
+        record : ArrayRecord
+            The model.
+        buffers : collection of str, optional
+            Which of its arrays are buffers; see `buffer_names`.
 
         Raises
         ------
         ValueError
-            If an array is not real floating-point, integer or boolean, or none is
-            floating-point.
+            If an array is not real floating-point, integer or boolean, or none is a
+            floating-point parameter.
         """
-        entries: list[Entry] = []
+        named = buffer_names(record, buffers)
+        entries = [_entry(name, array, name in named) for name, array in record.items()]
         offset = 0
-        for name, array in record.items():
-            try:
-                header = read_header(array.data)
-            except ValueError as error:
-                raise requirement(
-                    "initial_arrays", "hold NumPy arrays as Flower's `Array(ndarray)` makes them",
-                    f"`{name}`: {error}", "Build the record from arrays or from a state_dict",
-                ) from error
-            dtype = np.dtype(header.descr)
-            floating = np.issubdtype(dtype, np.floating)
-            if not floating and dtype.kind not in "iub":
-                raise requirement(
-                    "initial_arrays", "hold real or integer arrays",
-                    f"`{name}` of dtype {dtype}", "Convert it to float32",
-                )
-            entry = Entry(name, header.shape, dtype, offset if floating else None)
-            entries.append(entry)
-            offset += entry.size if floating else 0
-        if offset == 0:
+        for last in (False, True):
+            for index, entry in enumerate(entries):
+                if entry.offset is not None and entry.buffer == last:
+                    entries[index] = replace(entry, offset=offset)
+                    offset += entry.size
+        layout = cls(tuple(entries))
+        if layout.learnt == 0:
             raise requirement(
                 "initial_arrays", "hold floating-point parameters", f"{len(entries)} array(s), "
                 "none floating-point with elements", "Give the model's parameters to `start`",
             )
-        return cls(tuple(entries))
+        return layout
 
     @cached_property
     def parameters(self) -> tuple[Entry, ...]:
-        """The floating-point entries: the ones with coordinates in the flat row."""
-        return tuple(entry for entry in self.entries if entry.offset is not None)
+        """The floating-point entries in the order of the flat row, buffers last."""
+        floating = [entry for entry in self.entries if entry.offset is not None]
+        return tuple(sorted(floating, key=lambda entry: entry.buffer))
 
     @cached_property
     def size(self) -> int:
         """d, the number of coordinates of the flat row."""
         return sum(entry.size for entry in self.parameters)
+
+    @cached_property
+    def learnt(self) -> int:
+        """How many coordinates are parameters; the rest of the flat row belongs to buffers."""
+        return sum(entry.size for entry in self.parameters if not entry.buffer)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -174,7 +179,7 @@ class Layout:
     @cached_property
     def fingerprint(self) -> str:
         """A short text that two layouts share if they are the same."""
-        entries = [(entry.name, entry.shape, entry.dtype.str) for entry in self.entries]
+        entries = [(e.name, e.shape, e.dtype.str, e.buffer) for e in self.entries]
         digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:12]
         return f"{len(entries)} arrays, {self.size} parameters, {digest}"
 
@@ -190,10 +195,16 @@ class Layout:
     def descend(
         self, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
     ) -> ArrayRecord:
-        """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes."""
+        """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes.
+
+        For buffers, gamma is 1 and there is no decay: they go straight to what the data say.
+        """
         theta = self.flat(model)
-        step = rate * direction.astype(np.float64)
-        moved = (1.0 - rate * decay) * theta.astype(np.float64) - step
+        moved = theta.astype(np.float64)
+        moved[: self.learnt] *= 1.0 - rate * decay
+        step = direction.astype(np.float64)
+        step[: self.learnt] *= rate
+        moved -= step
         limit = np.finfo(theta.dtype).max
         return self.record(np.clip(moved, -limit, limit).astype(theta.dtype), integers=model)
 
@@ -209,38 +220,23 @@ class Layout:
         return ArrayRecord(arrays)
 
 
-class Segments:
-    """A flat row that lies in several arrays, such as the parts of one message.
-
-    Parameters
-    ----------
-    parts : sequence of 1-d arrays
-        In the order of the layout.
-    minus_from : sequence of 1-d arrays, optional
-        Where given, the row is ``minus_from - parts``, computed as it is read: the update of a
-        worker that sent weights.
-    """
-
-    def __init__(
-        self, parts: Sequence[NDArray[Any]], minus_from: Sequence[NDArray[Any]] | None = None
-    ) -> None:
-        self._parts = parts
-        self._base = minus_from
-        self._starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
-        self.size = int(self._starts[-1])
-        self.dtype = np.result_type(*(part.dtype for part in parts))
-
-    def read(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Write the coordinates ``start:stop`` into ``out``."""
-        index = bisect_right(self._starts, start) - 1
-        while start < stop:
-            first = self._starts[index]
-            end = min(stop, self._starts[index + 1])
-            target = out[len(out) - (stop - start) : len(out) - (stop - end)]
-            target[...] = self._parts[index][start - first : end - first]
-            if self._base is not None:
-                np.subtract(self._base[index][start - first : end - first], target, out=target)
-            start, index = end, index + 1
+def _entry(name: str, array: Array, buffer: bool) -> Entry:
+    """One array of the server's record; a floating-point one gets its offset later."""
+    try:
+        header = read_header(array.data)
+    except ValueError as error:
+        raise requirement(
+            "initial_arrays", "hold NumPy arrays as Flower's `Array(ndarray)` makes them",
+            f"`{name}`: {error}", "Build the record from arrays or from a state_dict",
+        ) from error
+    dtype = np.dtype(header.descr)
+    floating = np.issubdtype(dtype, np.floating)
+    if not floating and dtype.kind not in "iub":
+        raise requirement(
+            "initial_arrays", "hold real or integer arrays",
+            f"`{name}` of dtype {dtype}", "Convert it to float32",
+        )
+    return Entry(name, header.shape, dtype, 0 if floating else None, buffer)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

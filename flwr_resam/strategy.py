@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Collection, Iterable
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
-from numpy.typing import NDArray
 
+from .aggregation import aggregate
 from .arguments import (
     Schedule,
     at_least_zero,
@@ -26,7 +25,7 @@ from .arguments import (
     checked_timeout,
 )
 from .asking import TolerantFedAvg
-from .device import checked_device, on_device, to_numpy
+from .device import checked_device, to_numpy
 from .flower import logger
 from .intake import Admitted, admit
 from .layout import Layout
@@ -36,7 +35,6 @@ from .quorum import QuorumLostError, effective_faults
 from .replies import match
 from .rule import Aggregate, Aggregator, Round, checked_f
 from .saver import Saver, settings_of
-from .updates import Updates
 
 
 class Resam(TolerantFedAvg):
@@ -77,6 +75,8 @@ class Resam(TolerantFedAvg):
         (``flwr-resam report FOLDER`` shows it), and for checkpoints.
     checkpoint_every : int (default: 0)
         Rounds between checkpoints in ``output_dir``; 0 writes none.
+    buffers : collection of str, optional
+        The arrays that hold statistics, as for `momentum_mod`; aggregated by `Median`.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
@@ -119,6 +119,7 @@ class Resam(TolerantFedAvg):
         timeout: float = 3600.0,
         output_dir: str | Path | None = None,
         checkpoint_every: int = 0,
+        buffers: Collection[str] | None = None,
         *,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
@@ -139,6 +140,7 @@ class Resam(TolerantFedAvg):
         self.max_skipped_rounds = max_skipped_rounds
         self.timeout = checked_timeout(timeout)
         self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
+        self.buffers = buffers
         nodes = min_available_nodes or min_train_nodes or self._least_nodes()
         self.aggregator.check(min_train_nodes or nodes, self.num_malicious_nodes)
         super().__init__(
@@ -198,7 +200,7 @@ class Resam(TolerantFedAvg):
         CheckpointError
             If the newest checkpoint is damaged, foreign, or of a run with other settings.
         """
-        layout = Layout.of(initial_arrays)
+        layout = Layout.of(initial_arrays, self.buffers)
         layout.check_finite(initial_arrays)
         self._reset()
         self._patience = self.timeout if timeout is None else checked_timeout(timeout)
@@ -236,21 +238,13 @@ class Resam(TolerantFedAvg):
             malformed=admitted.proven, f=self.num_malicious_nodes,
         )
         self._log_round(admitted, expected, f)
-        metrics = MetricRecord({
-            "n-asked": expected,
-            "n-valid": len(admitted.rows),
-            "n-rejected": len(admitted.rejections),
-            "n-silent": expected - len(admitted.rows) - len(admitted.rejections),
-        })
-        done = None if f is None else self._aggregate(
-            admitted, f, server_round, partial(layout.flat, model)
-        )
+        metrics = MetricRecord(admitted.counts(expected))
+        done = None if f is None else self._aggregate(admitted, f, server_round, layout, model)
         if self.output_dir is not None:
             self._ledger = self._ledger or Ledger(self.output_dir)
             self._ledger.add(round_lines(server_round, asked, admitted, done))
         if f is None or done is None:
-            self._skip()
-            return None, metrics
+            return self._skip(metrics)
         self._skipped = 0
         rate = self.learning_rate
         vector = to_numpy(done.vector)
@@ -264,15 +258,19 @@ class Resam(TolerantFedAvg):
         return new_model, metrics
 
     def _aggregate(
-        self, admitted: Admitted, f: int, server_round: int, theta: Callable[[], NDArray[Any]]
+        self, admitted: Admitted, f: int, server_round: int, layout: Layout, model: ArrayRecord
     ) -> Aggregate | None:
         """Apply the rule; None where the numbers that came leave it without a finite result."""
         rows = list(admitted.rows.values())
         generator = np.random.default_rng([self.seed or 0, server_round])
-        round = Round(server_round, tuple(admitted.rows), generator, model=theta)
+        learnt = layout.learnt
+        round = Round(
+            server_round, tuple(admitted.rows), generator, lambda: layout.flat(model)[:learnt]
+        )
         try:
-            done = self.aggregator.step(
-                Updates(on_device(rows, self.device)), f=f, state=self._rule_state, round=round
+            done = aggregate(
+                self.aggregator, rows, learnt=learnt, f=f, state=self._rule_state, round=round,
+                device=self.device,
             )
         except (ArithmeticError, ValueError) as error:
             numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)
@@ -288,7 +286,7 @@ class Resam(TolerantFedAvg):
         self._rule_state = done.state
         return done
 
-    def _skip(self) -> None:
+    def _skip(self, metrics: MetricRecord) -> tuple[None, MetricRecord]:
         logger.log(ERROR, "\t> Round skipped, the model stays")
         self._skipped += 1
         if self._skipped >= self.max_skipped_rounds:
@@ -298,3 +296,4 @@ class Resam(TolerantFedAvg):
                 "The model is the one of the last good round. See the rejections logged above; "
                 "ask more nodes or lower `num_malicious_nodes`."
             )
+        return None, metrics

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flwr_resam.aggregators import AGGREGATORS, MDA, TrimmedMean
-from flwr_resam.layout import Segments
 from flwr_resam.preaggregators import NNM
+from flwr_resam.segments import Segments
 from flwr_resam.updates import Updates
 from tests.rules import make
 

@@ -11,8 +11,9 @@ import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from numpy.typing import NDArray
 
-from ..layout import Entry, Layout, Segments
+from ..layout import Entry, Layout
 from ..momentum import MOMENTUM_KEY
+from ..segments import Segments
 
 
 @dataclass(frozen=True)
