@@ -72,13 +72,13 @@ class Admitted:
         """How many nodes proved themselves faulty."""
         return sum(rejection.proven for rejection in self.rejections)
 
-    def counts(self, expected: int) -> dict[str, int | float | list[int] | list[float]]:
+    def counts(self, expected: int) -> MetricRecord:
         """How many of the expected nodes sent what, as a round's metrics name it."""
         valid, rejected = len(self.rows), len(self.rejections)
-        return {
+        return MetricRecord({
             "n-asked": expected, "n-valid": valid, "n-rejected": rejected,
             "n-silent": expected - valid - rejected,
-        }
+        })
 
 
 def admit(

@@ -238,7 +238,7 @@ class Resam(TolerantFedAvg):
             malformed=admitted.proven, f=self.num_malicious_nodes,
         )
         self._log_round(admitted, expected, f)
-        metrics = MetricRecord(admitted.counts(expected))
+        metrics = admitted.counts(expected)
         done = None if f is None else self._aggregate(admitted, f, server_round, layout, model)
         if self.output_dir is not None:
             self._ledger = self._ledger or Ledger(self.output_dir)
