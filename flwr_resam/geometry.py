@@ -7,40 +7,23 @@ far out, and the mean as the centre is wherever one giant row wants it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from .blocks import Array, Matrix
+from .gram import about, inner_products
+from .order import lower_median
+
 _SAMPLE_COLUMNS = 2048
 _GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
 _FARTHEST = 2.0**465  # a difference in units of `unit` whose square still adds up in float64
 _LARGEST = float(np.finfo(np.float64).max)
-
-
-class Blocks(Protocol):
-    """What the measuring pass needs of its input."""
-
-    n: int
-    d: int
-    single: bool
-
-    def blocks(self) -> Iterator[tuple[int, int, Any]]:
-        """Yield (start, stop, float64 block of all rows)."""
-
-    def sample(self, count: int) -> Any:
-        """At most ``count`` columns from all over the rows, float64."""
-
-    def scale(self, block: Any, factors: NDArray[np.float64]) -> Any:
-        """Multiply each row of a block by its factor."""
-
-    @staticmethod
-    def to_numpy(array: Any) -> NDArray[np.float64]:
-        """Bring a small array to the host."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +89,7 @@ class Geometry:
         return Geometry(_symmetric(affine @ self.gram @ affine.T), self.unit)
 
 
-def measure(source: Blocks) -> tuple[Geometry, NDArray[np.float64] | None]:
+def measure(source: Matrix) -> tuple[Geometry, NDArray[np.float64] | None]:
     """Measure the rows of ``source``: one pass, and a second where the first guess was bad.
 
     Returns the geometry and, where float64 rows lie too far out for it, the factor by which
@@ -143,7 +126,7 @@ def _is_resolved(gram: NDArray[np.float64], centre: int, single: bool) -> bool:
     return bool(reach[centre] <= _GOOD_ENOUGH**2 * reach.min())
 
 
-def _unit(source: Blocks) -> tuple[float, NDArray[np.float64] | None]:
+def _unit(source: Matrix) -> tuple[float, NDArray[np.float64] | None]:
     """A power of two such that the majority's differences have squares, and the largest too.
 
     Differences are taken about the coordinate-wise median, the origin's among them. Rows more
@@ -151,11 +134,14 @@ def _unit(source: Blocks) -> tuple[float, NDArray[np.float64] | None]:
     only rows that no honest one resembles are.
     """
     largest = np.zeros(source.n + 1)
-    with np.errstate(all="ignore"):
-        for _, _, block in source.blocks():
-            if block.shape[1]:
-                points = _about(block, _middle(block))
-                largest = np.maximum(largest, source.to_numpy(abs(points)).max(axis=1))
+
+    def reach(start: int, stop: int, block: Array) -> NDArray[np.float64]:  # noqa: ARG001
+        with np.errstate(all="ignore"):
+            points = about(block, _middle(block))
+            return np.asarray(source.to_numpy(abs(points)).max(axis=1))
+
+    for found in source.blocks(reach):
+        largest = np.maximum(largest, found)
     largest = np.minimum(largest, _LARGEST)
     ordered = np.sort(largest[:-1])
     majority = ordered[source.n // 2 :]
@@ -174,41 +160,40 @@ def _unit(source: Blocks) -> tuple[float, NDArray[np.float64] | None]:
 
 
 def _gram_about(
-    source: Blocks,
+    source: Matrix,
     centre: Callable[[Any], Any],
     unit: float,
     shrink: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
+    def products(start: int, stop: int, block: Array) -> NDArray[np.float64]:  # noqa: ARG001
+        if shrink is not None:
+            block = block * source.asarray(shrink[:, None])
+        return _inner_products(source, block, centre(block), unit)
+
     total = np.zeros((source.n + 1, source.n + 1))
     with np.errstate(all="ignore"):  # what leaves the range is seen in the table
-        for _, _, block in source.blocks():
-            if shrink is not None:
-                block = source.scale(block, shrink)
-            total += _inner_products(source, block, centre(block), unit)
+        for found in source.blocks(products):
+            total += found
     return _symmetric(total)
 
 
-def _inner_products(source: Blocks, block: Any, centre: Any, unit: float) -> NDArray[np.float64]:
+def _inner_products(
+    source: Matrix, block: Array, centre: Array, unit: float
+) -> NDArray[np.float64]:
     xp = array_namespace(block)
     with np.errstate(all="ignore"):
+        if unit == 1.0:
+            return source.to_numpy(inner_products(block, centre))
         if unit > 2.0**900:  # the differences themselves could overflow
             block, centre, unit = block * 2.0**-64, centre * 2.0**-64, unit * 2.0**-64
-        points = _about(block, centre)
-        if unit != 1.0:
-            limit = min(_FARTHEST * unit, _LARGEST)
-            points = xp.clip(points, -limit, limit) / unit
-        return source.to_numpy(xp.matmul(points, points.T))
+        limit = min(_FARTHEST * unit, _LARGEST)
+        points = xp.clip(about(block, centre), -limit, limit) / unit
+        return source.to_numpy(points @ points.T)
 
 
-def _about(block: Any, centre: Any) -> Any:
-    """The rows and the origin, seen from the centre."""
-    return array_namespace(block).concat([block - centre, -centre], axis=0)
-
-
-def _middle(block: Any) -> Any:
-    """The (lower) median of every column, shape (1, width)."""
-    index = (block.shape[0] - 1) // 2
-    return array_namespace(block).sort(block, axis=0)[index : index + 1, :]
+def _middle(block: Array) -> Array:
+    """The lower median of every column, shape (1, width)."""
+    return lower_median(block)[None, :]
 
 
 def _symmetric(gram: NDArray[np.float64]) -> NDArray[np.float64]:

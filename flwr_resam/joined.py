@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import Matrix
 from .errors import requirement
-from .updates import Array, Updates, _Matrix
+from .updates import Array, Updates
 
 
 class Joined(Updates):
@@ -50,26 +51,26 @@ class Joined(Updates):
             self._geometry = _unmixed(self._source).geometry().mix(self._mixing)
 
 
-class _WithVector(_Matrix):
+class _WithVector(Matrix):
     """The blocks of a source, each with the same columns of the vector below."""
 
-    def __init__(self, source: _Matrix, vector: Array) -> None:
+    def __init__(self, source: Matrix, vector: Array) -> None:
         self._base = source
-        self._xp, self._like, self._out = source._xp, source._like, source._out
-        vector = self._xp.asarray(vector, **self._like)
-        self._vector = self._xp.astype(vector, self._xp.float64, copy=False)
+        self.xp, self.like, self.dtype = source.xp, source.like, source.dtype
+        self._vector = self.xp.asarray(vector, **self.like)
         self.n, self.d, self.single = source.n + 1, source.d, source.single
 
-    def _read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
+    def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
+        """The columns ``start:stop`` of all or of the chosen rows, the vector the last."""
         rows = None if chosen is None else chosen[chosen < self.n - 1]
         below = chosen is None or rows is None or len(rows) < len(chosen)
-        parts = [] if rows is not None and not len(rows) else [self._base._read(start, stop, rows)]
+        parts = [] if rows is not None and not len(rows) else [self._base.read(start, stop, rows)]
         if below:
             parts.append(self._vector[None, start:stop])
-        return self._xp.concat(parts, axis=0)
+        return self.xp.concat(parts, axis=0)
 
 
-def _unmixed(source: _Matrix) -> Updates:
+def _unmixed(source: Matrix) -> Updates:
     updates = object.__new__(Updates)
     updates._source = source
     updates._mixing = None

@@ -183,7 +183,7 @@ class CoordinateRule(Aggregator):
 
     @abstractmethod
     def columns(self, block: Array, f: int) -> Array:
-        """Map an (n, width) float64 block to its (width,) result."""
+        """Map an (n, width) block, float32 or float64, to its (width,) result."""
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
         return Aggregate(

@@ -9,10 +9,10 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from ..order import mean_around_median
 from ..rule import Aggregate, Aggregator, Round
 from ..updates import Array, Updates
 from .krum import krum_scores
-from .nearest import mean_of_nearest, middle_of
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Bulyan(Aggregator):
 
         def columns(block: Array) -> Array:
             xp = array_namespace(block)
-            ordered = xp.sort(xp.stack([block[i, :] for i in chosen]), axis=0)
-            return mean_of_nearest(ordered, middle_of(ordered), len(chosen) - 2 * f)
+            rows = xp.stack([block[i, :] for i in chosen])
+            return mean_around_median(rows, len(chosen) - 2 * f)
 
         return Aggregate(updates.map_coordinates(columns))
 

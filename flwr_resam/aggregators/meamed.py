@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from array_api_compat import array_namespace
-
+from ..order import mean_around_median
 from ..rule import CoordinateRule
 from ..updates import Array
-from .nearest import mean_of_nearest, middle_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class MeaMed(CoordinateRule):
 
     def columns(self, block: Array, f: int) -> Array:
         """Mean of the n - f values nearest the median."""
-        ordered = array_namespace(block).sort(block, axis=0)
-        return mean_of_nearest(ordered, middle_of(ordered), block.shape[0] - f)
+        return mean_around_median(block, block.shape[0] - f)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""

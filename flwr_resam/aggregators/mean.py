@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from ..rule import WeightRule
+from ..rule import Aggregate, Round, WeightRule
+from ..updates import Updates
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Mean(WeightRule):
     def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
         """Whatever f is: the baseline runs, and falls."""
         return n >= 1
+
+    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+        weights = np.full(updates.n, 1.0 / updates.n)  # the same whatever the geometry is
+        return Aggregate(updates.combine(weights), weights)
 
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:  # noqa: ARG002
         """1/n each."""

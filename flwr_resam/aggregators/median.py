@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from array_api_compat import array_namespace
-
+from ..order import median
 from ..rule import CoordinateRule
 from ..updates import Array
 
@@ -33,9 +32,7 @@ class Median(CoordinateRule):
 
     def columns(self, block: Array, f: int) -> Array:  # noqa: ARG002
         """Mean of the one or two middle values."""
-        xp = array_namespace(block)
-        n = block.shape[0]
-        return xp.mean(xp.sort(block, axis=0)[(n - 1) // 2 : n // 2 + 1, :], axis=0)
+        return median(block)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""

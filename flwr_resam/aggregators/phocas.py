@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from array_api_compat import array_namespace
-
+from ..order import mean_around_trimmed_mean
 from ..rule import CoordinateRule
 from ..updates import Array
-from .nearest import mean_of_nearest
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,4 @@ class Phocas(CoordinateRule):
 
     def columns(self, block: Array, f: int) -> Array:
         """Mean of the n - f values nearest the trimmed mean."""
-        xp = array_namespace(block)
-        n = block.shape[0]
-        ordered = xp.sort(block, axis=0)
-        trimmed = xp.mean(ordered[f : n - f, :], axis=0)
-        return mean_of_nearest(ordered, trimmed, n - f)
+        return mean_around_trimmed_mean(block, f, block.shape[0] - f)

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from array_api_compat import array_namespace
-
+from ..order import mean_between
 from ..rule import CoordinateRule
 from ..updates import Array
 
@@ -33,8 +32,7 @@ class TrimmedMean(CoordinateRule):
 
     def columns(self, block: Array, f: int) -> Array:
         """Mean of the sorted values f .. n - f - 1."""
-        xp = array_namespace(block)
-        return xp.mean(xp.sort(block, axis=0)[f : block.shape[0] - f, :], axis=0)
+        return mean_between(block, f, block.shape[0] - f)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""
