@@ -49,6 +49,13 @@ def build(name: str, seed: int) -> nn.Module:
         return MODELS[name].make()
 
 
+def empty(name: str) -> nn.Module:
+    """Build a model whose parameters are still to be loaded: nothing is drawn for them."""
+    with torch.device("meta"):
+        model = MODELS[name].make()
+    return model.to_empty(device="cpu")
+
+
 def _digits_mlp() -> nn.Module:
     """64-32-10: 2,410 parameters."""
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flwr.app import Context, Message, MetricRecord, RecordDict
 
+from clients.cohort import train
 from clients.settings import ClientSettings
-from clients.training import Training, train
+from clients.training import Training
 from flwr_resam import WorkerMomentum
 from flwr_resam.momentum import MOMENTUM_KEY, server_round_of
 

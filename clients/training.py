@@ -58,23 +58,19 @@ def train(
     """
     torch.set_num_threads(1)  # the same sums in the same order on every engine
     dataset = data.load(settings.dataset, settings.data_dir)
-    model = models.build(models.chosen(settings.model, settings.dataset), settings.seed)
+    model = models.empty(models.chosen(settings.model, settings.dataset))
     sent = arrays.to_torch_state_dict()
     model.load_state_dict(sent)
     model.train()
-    draw = generator(settings.seed, "batch", server_round=server_round, partition=partition)
+    draw = batch_generator(settings, server_round, partition)
     noise = generator(settings.seed, "dropout", server_round=server_round, partition=partition)
     total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
     losses = []
     for step in range(settings.local_steps):
-        chosen = draw.integers(len(dataset.train_y), size=settings.batch_size)
-        labels = dataset.train_y[chosen]
-        if flip_labels:
-            labels = dataset.classes - 1 - labels
-        inputs = torch.from_numpy(dataset.inputs(dataset.train_x[chosen]))
+        inputs, labels = batch(dataset, settings, draw, flip_labels)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(noise.integers(2**63)))
-            loss = nn.functional.cross_entropy(model(inputs), torch.from_numpy(labels))
+            loss = nn.functional.cross_entropy(model(inputs), labels)
         model.zero_grad()
         loss.backward()
         losses.append(loss.item())
@@ -88,6 +84,25 @@ def train(
     update: dict[str, NDArray[Any]] = _buffers(model, sent)
     update |= {name: (value / settings.local_steps).numpy() for name, value in total.items()}
     return Training(update, float(np.mean(losses)), settings.local_steps * settings.batch_size)
+
+
+def batch_generator(
+    settings: ClientSettings, server_round: int, partition: int
+) -> np.random.Generator:
+    """The draws of a partition's batches in one round."""
+    return generator(settings.seed, "batch", server_round=server_round, partition=partition)
+
+
+def batch(
+    dataset: Dataset, settings: ClientSettings, draw: np.random.Generator, flip_labels: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw the inputs and labels of one batch."""
+    chosen = draw.integers(len(dataset.train_y), size=settings.batch_size)
+    labels = dataset.train_y[chosen]
+    if flip_labels:
+        labels = dataset.classes - 1 - labels
+    inputs = dataset.inputs(dataset.train_x[chosen])
+    return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
 def _buffers(model: nn.Module, sent: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -13,6 +16,7 @@ from hypothesis import settings
 
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
 from flwr_resam import InProcessGrid
+from tests.support import idx
 
 # The same examples in every run and no clock, so that what passes here passes there;
 # HYPOTHESIS_PROFILE=exploring looks for new ones.
@@ -51,3 +55,18 @@ def federation() -> Callable[[Reply, int], InProcessGrid]:
         return InProcessGrid(app, num_nodes)
 
     return make
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path) -> Iterator[Path]:
+    """A root with an MNIST of 20 training and 5 test images, packed, which can't be written."""
+    draw = np.random.default_rng(0)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 20), ("t10k", 5)):
+        images = draw.integers(256, size=(count, 28, 28))
+        (raw / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (raw / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(count) % 10)))
+    raw.chmod(0o555)
+    yield tmp_path
+    raw.chmod(0o755)

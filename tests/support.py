@@ -14,3 +14,10 @@ def record(**arrays: object) -> ArrayRecord:
 def content(arrays: ArrayRecord, key: str = "arrays", **metrics: float) -> RecordDict:
     """Make a reply's content."""
     return RecordDict({key: arrays, "metrics": MetricRecord({"num-examples": 1, **metrics})})
+
+
+def idx(values: object) -> bytes:
+    """Make an IDX file of bytes."""
+    array = np.asarray(values, np.uint8)
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()

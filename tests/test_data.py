@@ -16,6 +16,7 @@ from clients.data.idx import read_idx
 from clients.settings import ClientSettings
 from clients.training import train
 from simulations.experiment import Experiment
+from tests.support import idx
 
 
 def there(name):
@@ -28,27 +29,6 @@ def there(name):
 
 def needs(name):
     return pytest.mark.skipif(bool(there(name)), reason=there(name))
-
-
-def idx(values):
-    values = np.asarray(values, np.uint8)
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()
-
-
-@pytest.fixture
-def small_mnist(tmp_path):
-    """A root with an MNIST of 20 training and 5 test images, packed, which can't be written."""
-    draw = np.random.default_rng(0)
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, count in (("train", 20), ("t10k", 5)):
-        images = draw.integers(256, size=(count, 28, 28))
-        (raw / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
-        (raw / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(count) % 10)))
-    raw.chmod(0o555)
-    yield tmp_path
-    raw.chmod(0o755)
 
 
 def test_mnist_is_read_from_data_dir_or_the_environment(small_mnist, monkeypatch):

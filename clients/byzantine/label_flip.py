@@ -8,8 +8,9 @@ from typing import ClassVar
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
+from clients.cohort import train
 from clients.momentum import MomentumClient
-from clients.training import Training, train
+from clients.training import Training
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""The clients of a run that share a process, and take their gradients in one pass.
+
+All of them start a round from the same model, so the first that is asked computes the updates
+of all. Each still answers for itself, through the ClientApp, and draws what it would have drawn
+alone; only the order in which float32 sums are added up is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import cast
+
+import torch
+from flwr.app import ArrayRecord
+from torch import nn
+
+from clients import data, models, training
+from clients.grouped import can_group, grouped_gradients, regularise_and_clip
+from clients.settings import ClientSettings
+from clients.training import Training
+
+
+class Cohort:
+    """Groups of partitions, and what is computed but not yet asked for of the newest round.
+
+    Parameters
+    ----------
+    groups : collection of collections of int
+        Partitions that train together: every one of a group is asked in every round, and with
+        the same labels, flipped or not.
+    """
+
+    def __init__(self, groups: Collection[Collection[int]]) -> None:
+        self._groups = groups
+        self._round = 0
+        self._arrays: ArrayRecord | None = None
+        self._ready: dict[tuple[int, bool], Training] = {}
+
+    def take(
+        self, arrays: ArrayRecord, settings: ClientSettings, server_round: int, partition: int,
+        flip_labels: bool,
+    ) -> Training | None:
+        """Return what one client computes; None where it has to compute that by itself."""
+        group = next((group for group in self._groups if partition in group), None)
+        if group is None or settings.local_steps > 1:
+            return None
+        if server_round != self._round or arrays != self._arrays:
+            self._round, self._arrays, self._ready = server_round, arrays, {}
+        place = (partition, flip_labels)
+        if place not in self._ready:
+            model = models.empty(models.chosen(settings.model, settings.dataset))
+            if not can_group(model):
+                return None
+            found = _train(model, arrays, settings, server_round, group, flip_labels)
+            self._ready |= {(member, flip_labels): one for member, one in found.items()}
+        return self._ready.pop(place)
+
+
+_current: ContextVar[Cohort | None] = ContextVar("cohort", default=None)
+
+
+@contextmanager
+def together(groups: Collection[Collection[int]]) -> Iterator[None]:
+    """Let these groups of partitions train together, in this context."""
+    token = _current.set(Cohort(groups))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def train(
+    arrays: ArrayRecord,
+    settings: ClientSettings,
+    *,
+    server_round: int,
+    partition: int,
+    flip_labels: bool = False,
+) -> Training:
+    """Train in the cohort that there is, else alone: see `clients.training.train`."""
+    cohort = _current.get()
+    if cohort is not None:
+        found = cohort.take(arrays, settings, server_round, partition, flip_labels)
+        if found is not None:
+            return found
+    return training.train(
+        arrays, settings, server_round=server_round, partition=partition, flip_labels=flip_labels
+    )
+
+
+def _train(
+    model: nn.Module,
+    arrays: ArrayRecord,
+    settings: ClientSettings,
+    server_round: int,
+    group: Collection[int],
+    flip_labels: bool,
+) -> dict[int, Training]:
+    """One local step of every partition of a group."""
+    dataset = data.load(settings.dataset, settings.data_dir)
+    model.load_state_dict(arrays.to_torch_state_dict())
+    batches = [
+        training.batch(
+            dataset, settings, training.batch_generator(settings, server_round, partition),
+            flip_labels,
+        )
+        for partition in group
+    ]
+    inputs = torch.stack([inputs for inputs, _ in batches])
+    labels = torch.stack([labels for _, labels in batches])
+    gradients, losses = grouped_gradients(cast(nn.Sequential, model), inputs, labels)
+    regularise_and_clip(gradients, model, settings.l2, settings.clip_norm)
+    return {
+        partition: Training(
+            {name: values[index].numpy() for name, values in gradients.items()},
+            float(losses[index]), settings.batch_size,
+        )
+        for index, partition in enumerate(group)
+    }

@@ -1,0 +1,89 @@
+"""The gradients of several batches at one model, in one pass over all of them together."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+Gradients = dict[str, torch.Tensor]
+
+_PLAIN = (nn.ReLU, nn.MaxPool2d, nn.Flatten)
+
+
+def can_group(model: nn.Module) -> bool:
+    """Whether each example goes through the model by itself, in layers known here.
+
+    Batch norm mixes the examples of a batch and dropout draws for each; both need one pass a
+    batch.
+    """
+    return isinstance(model, nn.Sequential) and all(
+        isinstance(layer, (nn.Linear, *_PLAIN))
+        or (isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros")
+        for layer in model
+    )
+
+
+def grouped_gradients(
+    model: nn.Sequential, inputs: torch.Tensor, labels: torch.Tensor
+) -> tuple[Gradients, torch.Tensor]:
+    """Return the gradient of the mean cross-entropy of each batch, and that mean.
+
+    One forward and one backward pass over the c b examples find the gradients at the outputs of
+    the layers with parameters; each batch's gradient of a layer's weights is the product of
+    these with the layer's inputs, over the b examples of that batch.
+
+    Parameters
+    ----------
+    model : Sequential
+        That `can_group`.
+    inputs : (c, b, ...) float tensor
+        c batches of b examples.
+    labels : (c, b) int64 tensor
+
+    Returns
+    -------
+    gradients : dict of (c, ...) tensors
+        By parameter name.
+    losses : (c,) tensor
+    """
+    count, size = labels.shape
+    values = inputs.flatten(0, 1)
+    passed: list[tuple[str, nn.Module, torch.Tensor, torch.Tensor]] = []
+    for name, layer in model.named_children():
+        before, values = values, layer(values)
+        if not isinstance(layer, _PLAIN):
+            passed.append((name, layer, before.detach(), values))
+    losses = nn.functional.cross_entropy(values, labels.flatten(), reduction="none")
+    losses = losses.view(count, size).mean(dim=1)
+    slopes = torch.autograd.grad(losses.sum(), [after for *_, after in passed])
+    gradients: Gradients = {}
+    for (name, layer, before, _), slope in zip(passed, slopes, strict=True):
+        x, g = before.unflatten(0, (count, size)), slope.unflatten(0, (count, size))
+        if isinstance(layer, nn.Conv2d):
+            gradients[f"{name}.weight"] = torch.stack([
+                nn.grad.conv2d_weight(
+                    one, layer.weight.shape, slope, layer.stride, layer.padding, layer.dilation
+                )
+                for one, slope in zip(x, g, strict=True)
+            ])
+            bias = g.sum(dim=(1, 3, 4))
+        else:
+            gradients[f"{name}.weight"] = torch.bmm(g.transpose(1, 2), x)
+            bias = g.sum(dim=1)
+        if layer.bias is not None:
+            gradients[f"{name}.bias"] = bias
+    return gradients, losses.detach()
+
+
+def regularise_and_clip(
+    gradients: Gradients, model: nn.Module, l2: float, clip_norm: float
+) -> None:
+    """Add ``l2 theta`` to each batch's gradient, then clip it as `clip_grad_norm_` does."""
+    if l2:
+        for name, value in model.named_parameters():
+            gradients[name].add_(value.detach(), alpha=l2)
+    if clip_norm:
+        norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
+        factors = (clip_norm / (norms + 1e-6)).clamp(max=1.0)
+        for gradient in gradients.values():
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))

@@ -1,0 +1,120 @@
+"""Clients that compute in one pass give what they give one by one."""
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ArrayRecord
+from torch import nn
+
+from clients import cohort, grouped, models, training
+from clients.settings import ClientSettings
+from simulations.experiment import Experiment
+from simulations.in_process import run_in_process
+
+ODD = nn.Sequential(
+    nn.Conv2d(1, 4, (5, 3), stride=2, padding=(2, 1), bias=False), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Conv2d(4, 6, 3, dilation=2), nn.Flatten(), nn.Linear(54, 10),
+)  # fmt: skip
+
+
+def gradients_of(model, inputs, labels):
+    model.zero_grad()
+    loss = nn.functional.cross_entropy(model(inputs), labels)
+    loss.backward()
+    return {name: value.grad for name, value in model.named_parameters()}, loss
+
+
+@pytest.mark.parametrize("model", ["digits-mlp", "mnist-mlp", "mnist-cnn", "odd"])
+def test_the_gradient_of_each_batch_is_that_of_the_batch_alone(model):
+    shape = (1, 28, 28) if model == "odd" else models.MODELS[model].shape
+    module = ODD if model == "odd" else models.build(model, seed=0)
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(3, 7, *shape), torch.randint(10, (3, 7))
+    assert grouped.can_group(module)
+    together, losses = grouped.grouped_gradients(module, inputs, labels)
+    for index in range(3):
+        alone, loss = gradients_of(module, inputs[index], labels[index])
+        assert alone.keys() == together.keys()
+        torch.testing.assert_close(losses[index], loss.detach())
+        for name, gradient in alone.items():
+            torch.testing.assert_close(together[name][index], gradient, rtol=1e-4, atol=1e-6)
+
+
+def settings_of(root, **changes):
+    config = {"dataset": "mnist", "model": "mnist-mlp", "data-dir": str(root), "batch-size": 6}
+    experiment = Experiment.default({**config, **{k.replace("_", "-"): v for k, v in changes.items()}})
+    return ClientSettings.read(experiment.run_config())
+
+
+@pytest.mark.parametrize("changes", [{}, {"l2": 0.1}, {"clip_norm": 0.5}, {"l2": 0.1, "clip_norm": 2.0}])
+@pytest.mark.parametrize("flip_labels", [False, True])
+def test_each_client_gets_its_own_update(changes, flip_labels, small_mnist, monkeypatch):
+    settings = settings_of(small_mnist, **changes)
+    arrays = ArrayRecord(models.build("mnist-mlp", 0).state_dict())
+    place = {"server_round": 3, "flip_labels": flip_labels}
+    alone = {i: training.train(arrays, settings, partition=i, **place) for i in (0, 2, 5)}
+    monkeypatch.setattr(training, "train", None)
+    with cohort.together([[0, 2, 5]]):
+        for i, one in alone.items():
+            found = cohort.train(arrays, settings, partition=i, **place)
+            assert found.examples == one.examples
+            assert found.loss == pytest.approx(one.loss, rel=1e-5)
+            assert found.update.keys() == one.update.keys()
+            for name, value in one.update.items():
+                assert found.update[name].dtype == value.dtype
+                np.testing.assert_allclose(found.update[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_round_is_one_pass_and_another_model_is_another(small_mnist, monkeypatch):
+    settings = settings_of(small_mnist)
+    passes = []
+    real = grouped.grouped_gradients
+    monkeypatch.setattr(
+        cohort, "grouped_gradients", lambda *given: passes.append(1) or real(*given)
+    )
+    first, other = (ArrayRecord(models.build("mnist-mlp", seed).state_dict()) for seed in (0, 1))
+    with cohort.together([[0, 1], [2]]):
+
+        def loss(arrays, partition, server_round=1):
+            place = {"server_round": server_round, "partition": partition}
+            found = cohort.train(arrays, settings, **place).loss
+            assert found == pytest.approx(training.train(arrays, settings, **place).loss, rel=1e-5)
+
+        loss(first, 0)
+        loss(first.copy(), 1)
+        assert len(passes) == 1
+        loss(other, 0)
+        loss(other, 1, server_round=2)
+        assert len(passes) == 3
+        loss(other, 2, server_round=2)
+        assert len(passes) == 4
+        loss(other, 1, server_round=2)  # asked twice
+        loss(other, 7, server_round=2)  # in no group
+        assert len(passes) == 5
+    loss(first, 0)
+    assert len(passes) == 5
+
+
+@pytest.mark.parametrize(
+    "model", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Dropout()), models.empty("cifar-cnn")]
+)
+def test_models_whose_examples_depend_on_each_other_are_left_out(model):
+    assert not grouped.can_group(model)
+
+
+def test_several_local_steps_go_one_by_one(small_mnist):
+    settings = settings_of(small_mnist, local_steps=2)
+    arrays = ArrayRecord(models.build("mnist-mlp", 0).state_dict())
+    assert cohort.Cohort([[0]]).take(arrays, settings, 1, 0, False) is None
+
+
+@pytest.mark.parametrize(
+    "attack", ["none", "alie(z=1.5)", "label-flip", "2 foe when(every=2) + 1 sign-flip + label-flip"]
+)
+def test_a_batched_run_is_the_run_up_to_rounding(attack):
+    experiment = Experiment.default({"num-rounds": 8, "attack": attack, "aggregator": "cwtm"})
+    alone, batched = (run_in_process(experiment, batched=how) for how in (False, True))
+    for name, value in alone.arrays.items():
+        np.testing.assert_allclose(batched.arrays[name].numpy(), value.numpy(), rtol=1e-3, atol=1e-5)
+    again = run_in_process(experiment, batched=True)
+    assert again.digest == batched.digest
