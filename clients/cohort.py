@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -34,6 +35,7 @@ class Cohort:
 
     def __init__(self, groups: Collection[Collection[int]]) -> None:
         self._groups = groups
+        self._model = lru_cache(maxsize=1)(models.empty)
         self._round = 0
         self._arrays: ArrayRecord | None = None
         self._ready: dict[tuple[int, bool], Training] = {}
@@ -50,7 +52,7 @@ class Cohort:
             self._round, self._arrays, self._ready = server_round, arrays, {}
         place = (partition, flip_labels)
         if place not in self._ready:
-            model = models.empty(models.chosen(settings.model, settings.dataset))
+            model = self._model(models.chosen(settings.model, settings.dataset))
             if not can_group(model):
                 return None
             found = _train(model, arrays, settings, server_round, group, flip_labels)
@@ -100,7 +102,7 @@ def _train(
 ) -> dict[int, Training]:
     """One local step of every partition of a group."""
     dataset = data.load(settings.dataset, settings.data_dir)
-    model.load_state_dict(arrays.to_torch_state_dict())
+    model.load_state_dict(training.state_dict(arrays))
     batches = [
         training.batch(
             dataset, settings, training.batch_generator(settings, server_round, partition),

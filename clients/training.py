@@ -16,6 +16,7 @@ from clients import data, models
 from clients.data import Dataset
 from clients.seeds import generator
 from clients.settings import ClientSettings
+from flwr_resam.packing import unpack
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def train(
     torch.set_num_threads(1)  # the same sums in the same order on every engine
     dataset = data.load(settings.dataset, settings.data_dir)
     model = models.empty(models.chosen(settings.model, settings.dataset))
-    sent = arrays.to_torch_state_dict()
+    sent = state_dict(arrays)
     model.load_state_dict(sent)
     model.train()
     draw = batch_generator(settings, server_round, partition)
@@ -125,9 +126,14 @@ def _regularise_and_clip(model: nn.Module, settings: ClientSettings) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
 
 
+def state_dict(arrays: ArrayRecord) -> dict[str, torch.Tensor]:
+    """The model that was sent, as torch takes it."""
+    return {name: torch.from_numpy(unpack(array).copy()) for name, array in arrays.items()}
+
+
 def accuracy(arrays: ArrayRecord, model: nn.Module, dataset: Dataset) -> tuple[float, float]:
     """Return the accuracy and the mean loss of a model with these arrays on the test set."""
-    model.load_state_dict(arrays.to_torch_state_dict())
+    model.load_state_dict(state_dict(arrays))
     model.eval()
     correct, loss = 0, 0.0
     with torch.no_grad():

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .buffers import buffer_names
 from .errors import requirement
 from .flower import logger
+from .packing import pack, record_of, unpack
 
 MOMENTUM_KEY = "momentum"
 """The ArrayRecord of a reply that holds a momentum; any other name says: these are weights."""
@@ -84,23 +85,23 @@ class WorkerMomentum:
         buffers = buffer_names(update, self._buffers)
         parameters = {
             name: value for name, value in update.items()
-            if name not in buffers and np.issubdtype(value.dtype, np.floating)
+            if name not in buffers and value.dtype.kind == "f"
         }
         memory, steps = self._recall(parameters, server_round)
         momentum: dict[str, Array] = {}
         for name, value in parameters.items():
             wide = np.result_type(value.dtype, np.float32)
-            fresh = np.asarray((1.0 - self._beta) * value.astype(wide), dtype=wide)
+            fresh = np.asarray(np.multiply(1.0 - self._beta, value, dtype=wide))
             if memory is not None and self._beta > 0.0:
-                fresh += np.asarray(self._beta * memory[name].numpy(), dtype=wide)
-            momentum[name] = Array(fresh)
+                fresh += np.multiply(self._beta, unpack(memory[name]), dtype=wide)
+            momentum[name] = pack(fresh)
         steps += 1
         if self._beta > 0.0:
-            self._state[_STATE_KEY] = ArrayRecord(momentum)
+            self._state[_STATE_KEY] = record_of(momentum)
         self._state[_STEPS_KEY] = ConfigRecord({"steps": steps, "round": server_round})
         scale = self._catch_up(steps, server_round)
-        return ArrayRecord({
-            name: _scaled(momentum[name], scale, value.dtype) if name in momentum else Array(value)
+        return record_of({
+            name: _scaled(momentum[name], scale, value.dtype) if name in momentum else pack(value)
             for name, value in update.items()
         })
 
@@ -226,10 +227,9 @@ def _only_record(message: Message, which: str) -> tuple[str, ArrayRecord]:
 
 def _scaled(momentum: Array, scale: float, dtype: np.dtype[Any]) -> Array:
     """The momentum to send; the one that is kept serves where it is just that."""
-    value = momentum.numpy()
-    if scale == 1.0 and value.dtype == dtype:
+    if scale == 1.0 and momentum.dtype == str(dtype):
         return momentum
-    return Array(np.asarray(value * scale, dtype=dtype))
+    return pack(np.asarray(unpack(momentum) * scale, dtype=dtype))
 
 
 def _warn_of_variances(
@@ -239,10 +239,10 @@ def _warn_of_variances(
     for name, before in sent.items():
         if len(before.shape) != 1 or before.shape[0] < 2:
             continue
-        value, trained = before.numpy(), local[name].numpy()
+        value, trained = unpack(before), unpack(local[name])
         if not (np.issubdtype(value.dtype, np.floating) and (value > 0).all()):
             continue
-        if (trained > 0).all() and (value < momentum[name].numpy()).any():
+        if (trained > 0).all() and (value < unpack(momentum[name])).any():
             logger.log(
                 WARNING, "Momentum takes `%s` below zero, which was positive here and at the "
                 "server. If it is a running variance, name it: momentum_mod(buffers=[...])", name,
@@ -250,7 +250,7 @@ def _warn_of_variances(
 
 
 def _difference(sent: Array, local: Array) -> NDArray[Any]:
-    before, after = sent.numpy(), local.numpy()
+    before, after = unpack(sent), unpack(local)
     if before.shape != after.shape:
         raise requirement(
             "reply", "keep the shapes that were sent", f"{after.shape} for {before.shape}",

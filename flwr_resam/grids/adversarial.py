@@ -183,11 +183,11 @@ class AdversarialGrid(GridWrapper):
         rows, self._states[index] = attack.step(
             honest, len(byzantine), state=self._states[index], round=round
         )
-        forged = []
-        for instruction, row in zip(instructions, rows, strict=True):
+        for instruction in instructions:
             number_message(instruction)
-            forged.append(form.reply(instruction, row))
-            number_message(forged[-1])
+        forged = form.replies(instructions, rows)
+        for message in forged:
+            number_message(message)
         return forged
 
     def _rows(self, form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..layout import Entry, Layout
 from ..momentum import MOMENTUM_KEY
+from ..packing import unpack
 from ..segments import Segments
 
 
@@ -50,7 +51,7 @@ class Form:
             key, dtypes = claim
             layout = _layout(sent, dtypes)
             base = [
-                sent[entry.name].numpy().reshape(-1).astype(entry.dtype, copy=False)
+                unpack(sent[entry.name]).reshape(-1).astype(entry.dtype, copy=False)
                 for entry in layout.parameters
             ]
             for other, reply in claims:
@@ -77,7 +78,24 @@ class Form:
 
     def reply(self, instruction: Message, row: NDArray[Any]) -> Message:
         """Answer ``instruction`` with a row of one's own."""
-        content = RecordDict({key: record.copy() for key, record in self.example.items()})
+        return self.replies([instruction], [row])[0]
+
+    def replies(
+        self, instructions: Sequence[Message], rows: Iterable[NDArray[Any]]
+    ) -> list[Message]:
+        """Answer each instruction with a row; equal rows that follow each other are made once."""
+        messages: list[Message] = []
+        last: tuple[NDArray[Any], ArrayRecord] | None = None
+        for instruction, row in zip(instructions, rows, strict=True):
+            if last is None or not np.array_equal(last[0], row, equal_nan=True):
+                last = row, self._record(row)
+            content = RecordDict({key: record.copy() for key, record in self.example.items()})
+            content[self.key] = last[1].copy()
+            messages.append(Message(content, reply_to=instruction))
+        return messages
+
+    def _record(self, row: NDArray[Any]) -> ArrayRecord:
+        """What a node sends whose row is this one."""
         vector = row
         if self.key != MOMENTUM_KEY:
             with np.errstate(over="ignore"):
@@ -85,8 +103,7 @@ class Form:
             limit = np.finfo(vector.dtype).max
             vector = np.where(np.isfinite(row), np.clip(vector, -limit, limit), vector)
         integers = self.example.array_records[self.key]
-        content[self.key] = self.layout.record(vector, integers=integers)
-        return Message(content, reply_to=instruction)
+        return self.layout.record(vector, integers=integers)
 
 
 def _claims(reply: Message, sent: ArrayRecord) -> tuple[str, tuple[np.dtype[Any], ...]] | None:
