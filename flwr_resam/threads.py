@@ -20,10 +20,12 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use, at most OMP_NUM_THREADS, which Ray sets for a task."""
+    available = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        available = len(os.sched_getaffinity(0))
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
 
 
 def in_order(

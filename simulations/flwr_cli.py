@@ -88,9 +88,24 @@ class FlwrCli:
         return str(answer["run-id"])
 
     def follow(
-        self, run_id: str, folder: Path, on_evaluation: Callable[[Evaluation], None]
+        self,
+        run_id: str,
+        folder: Path,
+        on_evaluation: Callable[[Evaluation], None],
+        until: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Report evaluations until Flower says that the run is finished.
+        """Report evaluations until Flower says that the run is finished, or ``until`` says so.
+
+        Parameters
+        ----------
+        run_id : str
+            What `submit` returned.
+        folder : path
+            The run's output folder.
+        on_evaluation : callable
+            Called for each evaluation as it comes.
+        until : callable
+            Asked twice a second; True leaves the run as it goes on.
 
         Raises
         ------
@@ -109,6 +124,8 @@ class FlwrCli:
         while True:
             time.sleep(_POLL)
             show()
+            if until():
+                return
             written = (folder / SUMMARY).exists()
             if not written and time.monotonic() - asked < _STATUS_EVERY:
                 continue

@@ -257,6 +257,19 @@ def test_partitions_are_found_through_a_partitioned_grid():
     np.testing.assert_allclose(arrays["weight"].numpy(), 1.0 + (3.0 - 4.0) / 4, rtol=1e-6)
 
 
+def test_nodes_that_do_not_say_their_partition_in_time_are_counted():
+    class Deaf(GridWrapper):
+        def send_and_receive(self, messages, *, timeout=None):
+            return list(super().send_and_receive(messages, timeout=timeout))[1:]
+
+    from flwr_resam import answer_partition
+
+    app = plain_app(lambda i, t: 1.0)
+    answer_partition(app)
+    with pytest.raises(TimeoutError, match=r"Only 3 of 4 connected nodes said within 5 s"):
+        PartitionedGrid(Deaf(InProcessGrid(app, 4)), 4, timeout=5.0)
+
+
 @pytest.mark.parametrize(
     ("attack", "where", "message"),
     [

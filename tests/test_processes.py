@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from simulations.deployment.run import _of_strategy, byzantine_nodes
+from simulations.deployment.run import byzantine_nodes
 from simulations.experiment import Experiment
 from simulations.flwr_cli import _cause, _json
 from simulations.processes import ProcessGroup, free_ports
@@ -39,20 +39,6 @@ def test_a_process_gets_the_groups_environment_and_its_output_is_kept(tmp_path):
 
 def test_free_ports_are_different():
     assert len(set(free_ports(20))) == 20
-
-
-def test_what_the_strategy_said_is_picked_out_of_a_run_log():
-    log = (
-        "INFO :      [ROUND 1/5]\n"
-        "INFO :      configure_train: Sampled 6 nodes (out of 6)\n"
-        "INFO :      aggregate_train: 5 valid, 1 rejected, 0 silent of 6 nodes; f = 0\n"
-        "WARNING :   \t> Rejected node 7: a NaN or an infinity\n"
-    )
-    assert _of_strategy(log) == [
-        "[ROUND 1/5]",
-        "aggregate_train: 5 valid, 1 rejected, 0 silent of 6 nodes; f = 0",
-        "> Rejected node 7: a NaN or an infinity",
-    ]
 
 
 def test_the_last_partitions_are_the_byzantine_ones():

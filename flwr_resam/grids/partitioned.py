@@ -44,7 +44,7 @@ class PartitionedGrid(GridWrapper):
     Raises
     ------
     TimeoutError
-        If fewer nodes connect in time.
+        If fewer nodes connect or answer in time.
     ValueError
         If two nodes hold the same partition, or one holds none.
     """
@@ -65,6 +65,12 @@ class PartitionedGrid(GridWrapper):
                 )
             partition = reply.content.metric_records["node"][_KEY]
             partitions[reply.metadata.src_node_id] = int(partition)  # type: ignore[arg-type]
+        if len(partitions) < len(nodes):
+            raise TimeoutError(
+                f"Only {len(partitions)} of {len(nodes)} connected nodes said within {timeout:g} s "
+                "which partition they hold. See the log of a node that didn't; where the machine "
+                "was too busy, start again or raise the `timeout`."
+            )
         held = sorted(partitions.values())
         if len(set(held)) < len(nodes) or held[0] < 0:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ from rich.table import Table
 
 from clients.byzantine import BYZANTINE_CLIENTS
 from flwr_resam.parse import unknown_name
+from flwr_resam.report import report
+from simulations.deployment.drill import drill as run_drill
 from simulations.deployment.federation import Federation
 from simulations.deployment.keys import make_keys
-from simulations.deployment.run import Report, byzantine_nodes, run_deployed
+from simulations.deployment.run import NodeReport, byzantine_nodes, run_deployed
 from simulations.experiment import Experiment
 from simulations.flwr_cli import RunFailed
 from simulations.processes import exit_on_sigterm
@@ -34,28 +37,26 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
+RunConfig = Annotated[
+    list[str] | None,
+    typer.Option("--run-config", "-c", help="Settings to change, as for `flwr run`."),
+]
+Byzantine = Annotated[str, typer.Option(help="What the last num-malicious-nodes nodes run.")]
 
 @app.command()
 def run(
     output_dir: Annotated[Path, typer.Option(help="Folder for results and logs.")] = Path(
         "results/deployment"
     ),
-    run_config: Annotated[
-        list[str] | None,
-        typer.Option("--run-config", "-c", help="Settings to change, as for `flwr run`."),
-    ] = None,
-    byzantine: Annotated[
-        str, typer.Option(help="What the last num-malicious-nodes nodes run.")
-    ] = "sign-flip",
+    run_config: RunConfig = None,
+    byzantine: Byzantine = "sign-flip",
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS and no node authentication.")
     ] = False,
 ) -> None:
     """Start a federation on this machine, train on it, and end every process again."""
     experiment = _experiment(run_config, output_dir)
-    if byzantine not in BYZANTINE_CLIENTS:
-        raise _fail(str(unknown_name(byzantine, sorted(BYZANTINE_CLIENTS), "Byzantine client")), 2)
-    liars = byzantine_nodes(experiment, byzantine)
+    liars = _liars(experiment, byzantine)
     console.print(
         f"{experiment.num_nodes} SuperNodes, {len(liars)} of them {byzantine}; "
         f"{'no TLS' if insecure else 'TLS and node authentication'}; results in {output_dir}"
@@ -76,14 +77,37 @@ def run(
             )
 
         try:
-            report = run_deployed(
+            nodes = run_deployed(
                 experiment, byzantine=liars, secure=not insecure, on_evaluation=show,
                 on_start=started,
             )
         except RunFailed as error:
             progress.stop()
             raise _fail(str(error)) from None
-    _print(report)
+    _print(nodes, output_dir)
+
+
+@app.command()
+def drill(
+    output_dir: Annotated[Path, typer.Option(help="A new folder for results and logs.")] = Path(
+        "results/drill"
+    ),
+    run_config: RunConfig = None,
+    byzantine: Byzantine = "sign-flip",
+) -> None:
+    """Kill a SuperNode within a round, start it again, then kill the ServerApp and resume."""
+    experiment = _experiment(run_config, output_dir)
+    liars = _liars(experiment, byzantine)
+    started = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f"{time.monotonic() - started:6.1f} s  {what}", highlight=False)
+
+    try:
+        found = run_drill(experiment, byzantine=liars, say=say)
+    except (ValueError, RunFailed) as error:
+        raise _fail(str(error)) from None
+    _print(found.nodes, output_dir)
 
 
 @app.command()
@@ -104,13 +128,18 @@ def keys(
     console.print(f"For node i: {folder}/node-i; to register: {folder}/node-i.pub")
 
 
-def _print(report: Report) -> None:
+def _print(nodes: list[NodeReport], output_dir: Path) -> None:
     table = Table("partition", "node", "client", "status at the end")
-    for node in report.nodes:
+    for node in nodes:
         table.add_row(str(node.partition), str(node.node or ""), node.client, node.status)
     console.print(table)
-    for line in report.said:
-        console.print(line, highlight=False, markup=False)
+    report(output_dir, console)
+
+
+def _liars(experiment: Experiment, byzantine: str) -> dict[int, str]:
+    if byzantine not in BYZANTINE_CLIENTS:
+        raise _fail(str(unknown_name(byzantine, sorted(BYZANTINE_CLIENTS), "Byzantine client")), 2)
+    return byzantine_nodes(experiment, byzantine)
 
 
 def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:

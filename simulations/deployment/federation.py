@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -113,10 +113,27 @@ class Federation:
             command, self._home, self.log_of(partition)
         )
 
+    def kill_node(self, partition: int) -> None:
+        """Kill a SuperNode with SIGKILL, together with the training that it has under way."""
+        popen = self._nodes.pop(partition)
+        node = psutil.Process(popen.pid)
+        _kill([node, *node.children(recursive=True)])
+        popen.wait()
+
+    def kill_server_app(self) -> None:
+        """Kill the ServerApp of the run under way with SIGKILL; the SuperLink stays."""
+        found = [
+            process for process in self.superlink.children(recursive=True)
+            if any(Path(word).name == "flwr-serverapp" for word in _command(process))
+        ]
+        if not found:
+            raise RunFailed("There is no ServerApp to kill.")
+        _kill(found)
+
     def check(self) -> None:
-        """Raise where a SuperNode has ended by itself."""
+        """Raise where a SuperNode has ended that was not killed by `kill_node`."""
         for partition, node in self._nodes.items():
-            if node.poll() not in (None, -9):
+            if node.poll() is not None:
                 said = last_line(self.log_of(partition).read_text())
                 raise RunFailed(f"The SuperNode of partition {partition} ended: {said}")
 
@@ -126,6 +143,23 @@ class Federation:
         found = re.findall(r"SuperNode ID: (\d+)", path.read_text()) if path.exists() else []
         return int(found[-1]) if found else None
 
+    def instructions(self, partition: int) -> int:
+        """How many TRAIN messages a SuperNode has received since the federation began."""
+        path = self.log_of(partition)
+        return path.read_text().count("Receiving: train message") if path.exists() else 0
+
     def log_of(self, partition: int) -> Path:
         """The file that a SuperNode logs to."""
         return self._folder / f"node-{partition}.log"
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return list(process.cmdline()[:2])
+    return []

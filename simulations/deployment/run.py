@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,29 +13,12 @@ from simulations.results import Evaluation
 
 @dataclass(frozen=True)
 class NodeReport:
-    """One SuperNode at the end of a run."""
+    """One SuperNode at the end of a run; ``node`` is its id in the ledger."""
 
     partition: int
     node: int | None
     client: str
     status: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What is known when a run is over.
-
-    Attributes
-    ----------
-    nodes : list of NodeReport
-        In the order of the partitions.
-    said : list of str
-        What the strategy logged of each round: how many replies were valid, which nodes were
-        rejected and why.
-    """
-
-    nodes: list[NodeReport]
-    said: list[str]
 
 
 def byzantine_nodes(experiment: Experiment, client: str) -> dict[int, str]:
@@ -52,7 +34,7 @@ def run_deployed(
     secure: bool,
     on_evaluation: Callable[[Evaluation], None] = lambda _: None,
     on_start: Callable[[Federation], None] = lambda _: None,
-) -> Report:
+) -> list[NodeReport]:
     """Start a federation, run the experiment on it, and end every process of it.
 
     Parameters
@@ -68,30 +50,36 @@ def run_deployed(
     on_start : callable
         Called once, with the federation, when the SuperNodes are started.
 
+    Returns
+    -------
+    list of NodeReport
+        In the order of the partitions; what the nodes did is in the ledger of ``output_dir``.
+
     Raises
     ------
     RunFailed
-        If the run's status, as `flwr ls` tells it, is not finished:completed.
+        If a SuperNode ends, or if the run's status, as `flwr ls` tells it, is not
+        finished:completed.
     """
     folder = prepare(experiment)
     with Federation(experiment.num_nodes, byzantine, secure, folder) as federation:
         on_start(federation)
         run_id = federation.flwr.submit(PROJECT, experiment.run_config())
-        federation.flwr.follow(run_id, folder, on_evaluation)
-        states = federation.flwr.nodes()
-        nodes = []
-        for partition in range(experiment.num_nodes):
-            node = federation.node_id(partition)
-            status = "never connected" if node is None else states.get(node, "unknown")
-            nodes.append(NodeReport(partition, node, byzantine.get(partition, "honest"), status))
-        return Report(nodes, _of_strategy(federation.flwr.log(run_id)))
+
+        def broken() -> bool:
+            federation.check()
+            return False
+
+        federation.flwr.follow(run_id, folder, on_evaluation, broken)
+        return node_reports(federation, byzantine)
 
 
-def _of_strategy(log: str) -> list[str]:
-    """The lines of a run's log that tell what became of the nodes' replies."""
-    kept = []
-    for line in log.splitlines():
-        text = re.sub(r"^\w+ *: +", "", line).strip()
-        if text.startswith(("[ROUND", "aggregate_train:", ">")):
-            kept.append(text)
-    return kept
+def node_reports(federation: Federation, byzantine: dict[int, str]) -> list[NodeReport]:
+    """What the SuperLink says of each node now, in the order of the partitions."""
+    states = federation.flwr.nodes()
+    nodes = []
+    for partition in range(federation.num_nodes):
+        node = federation.node_id(partition)
+        status = "never connected" if node is None else states.get(node, "unknown")
+        nodes.append(NodeReport(partition, node, byzantine.get(partition, "honest"), status))
+    return nodes

@@ -17,10 +17,11 @@ PLACES = ("output-dir", "data-dir")
 
 
 def read_grid(path: Path) -> list[Experiment]:
-    """Read the experiments of a grid, the first seed's before the second's.
+    """Read the experiments of a grid, in the order in which they run.
 
     The file holds run-config keys: those under ``[base]`` are for all, each ``[[grid]]`` adds its
-    own, and a list stands for each of its values in turn. So a grid that is stopped half way
+    own, and a list stands for each of its values in turn. The first ``[[grid]]`` comes before
+    the second, and in each the first seed before the second, so that a sweep which is stopped
     has whole comparisons of the seeds that it came to.
 
     Raises
@@ -42,12 +43,13 @@ def read_grid(path: Path) -> list[Experiment]:
             f"{', '.join(sorted(found)) or 'another kind of value in their place'}. "
             "Move run-config keys under [base]."
         )
-    settings: dict[str, dict[str, Any]] = {}
+    experiments: dict[str, Experiment] = {}
     for grid in grids:
-        for combination in _product({**base, **grid}):
-            settings.setdefault(json.dumps(combination, sort_keys=True), combination)
-    ordered = sorted(settings.values(), key=lambda setting: setting.get("seed", 0))
-    return [_checked(setting, path) for setting in ordered]
+        combinations = _product({**base, **grid})
+        for setting in sorted(combinations, key=lambda setting: setting.get("seed", 0)):
+            experiment = _checked(setting, path)
+            experiments.setdefault(key_of(experiment), experiment)
+    return list(experiments.values())
 
 
 def key_of(experiment: Experiment) -> str:

@@ -65,7 +65,7 @@ def run_one(experiment: Experiment) -> Run:
     model, error, diverged = "", None, False
     try:
         quiet = replace(experiment, output_dir="")
-        model = run_in_process(quiet, evaluations.append).digest
+        model = run_in_process(quiet, evaluations.append, batched=True).digest
     except QuorumLostError:
         diverged = True
     except Exception as raised:

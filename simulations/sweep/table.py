@@ -29,7 +29,8 @@ def markdown(setting: Setting, runs: Sequence[Run]) -> str:
     ]
     for index, beta in lines:
         cells = [_text(found.get(Cell(attack, rules[index], beta))) for attack in attacks]
-        rows.append(f"| {rules[index]} | {beta:g} | {' | '.join(cells)} |")
+        rule = rules[index].replace("|", "\\|")
+        rows.append(f"| {rule} | {beta:g} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,0 +1,26 @@
+"""What the README shows is what commands wrote."""
+
+import json
+import re
+
+from simulations.experiment import PROJECT
+from simulations.robustness import Cell, markdown, summary
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_robustness_tables_are_those_of_the_committed_figures():
+    found = json.loads((PROJECT / "docs" / "robustness" / "robustness.json").read_text())
+    assert found["settings"]["engine"] == "ray"
+    cells = [Cell(**cell) for cell in found["cells"]]
+    assert summary(cells) in README
+    assert markdown(cells) in README
+    written = (PROJECT / "docs" / "robustness" / "robustness.md").read_text(encoding="utf-8")
+    assert written == f"{summary(cells)}\n{markdown(cells)}"
+
+
+def test_every_file_that_the_readme_names_is_there():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README.replace("\n", " "))
+    assert len(links) > 10
+    for link in links:
+        assert (PROJECT / link.strip()).exists(), link
