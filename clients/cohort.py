@@ -105,8 +105,8 @@ def _train(
     model.load_state_dict(training.state_dict(arrays))
     batches = [
         training.batch(
-            dataset, settings, training.batch_generator(settings, server_round, partition),
-            flip_labels,
+            dataset, settings, partition,
+            training.batch_generator(settings, server_round, partition), flip_labels,
         )
         for partition in group
     ]

@@ -13,6 +13,7 @@ class ClientSettings:
     dataset: str
     data_dir: str
     model: str
+    partition: str
     seed: int
     num_nodes: int
     num_malicious_nodes: int
@@ -31,6 +32,7 @@ class ClientSettings:
             dataset=str(run_config["dataset"]),
             data_dir=str(run_config["data-dir"]),
             model=str(run_config["model"]),
+            partition=str(run_config["partition"]),
             seed=int(run_config["seed"]),
             num_nodes=int(run_config["num-nodes"]),
             num_malicious_nodes=int(run_config["num-malicious-nodes"]),

@@ -14,6 +14,7 @@ from torch import nn
 
 from clients import data, models
 from clients.data import Dataset
+from clients.partitions import share_of
 from clients.seeds import generator
 from clients.settings import ClientSettings
 from flwr_resam.packing import unpack
@@ -54,8 +55,8 @@ def train(
     ``(theta_sent - theta_local) / (K local_learning_rate)``, the average gradient on the way,
     so that the server's learning rate means the same.
 
-    Batches are drawn with replacement from the whole training set, as the paper's
-    homogeneous workers do.
+    Batches are drawn with replacement from what the partition holds: the whole training set
+    for the paper's homogeneous workers.
     """
     torch.set_num_threads(1)  # the same sums in the same order on every engine
     dataset = data.load(settings.dataset, settings.data_dir)
@@ -68,7 +69,7 @@ def train(
     total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
     losses = []
     for step in range(settings.local_steps):
-        inputs, labels = batch(dataset, settings, draw, flip_labels)
+        inputs, labels = batch(dataset, settings, partition, draw, flip_labels)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(noise.integers(2**63)))
             loss = nn.functional.cross_entropy(model(inputs), labels)
@@ -95,10 +96,16 @@ def batch_generator(
 
 
 def batch(
-    dataset: Dataset, settings: ClientSettings, draw: np.random.Generator, flip_labels: bool
+    dataset: Dataset, settings: ClientSettings, partition: int, draw: np.random.Generator,
+    flip_labels: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw the inputs and labels of one batch."""
-    chosen = draw.integers(len(dataset.train_y), size=settings.batch_size)
+    """Draw the inputs and labels of one batch, with replacement, from what a partition holds."""
+    held = share_of(dataset, settings, partition)
+    chosen = draw.integers(
+        len(dataset.train_y) if held is None else len(held), size=settings.batch_size
+    )
+    if held is not None:
+        chosen = held[chosen]
     labels = dataset.train_y[chosen]
     if flip_labels:
         labels = dataset.classes - 1 - labels

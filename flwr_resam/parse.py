@@ -75,7 +75,7 @@ def parse_rule(text: str) -> Aggregator:
     ValueError: `nmn` is no rule. Did you mean `nnm`? Rules: ...
     """
     registry: dict[str, type[Aggregator] | type[PreAggregator]] = {**AGGREGATORS, **PREAGGREGATORS}
-    stages = [_parse_item(item, registry, "rule") for item in text.split("|")]
+    stages = [parse_item(item, registry, "rule") for item in text.split("|")]
     *before, last = stages
     if not isinstance(last, Aggregator):
         raise ValueError(
@@ -104,7 +104,7 @@ def parse_attack(text: str) -> Attack:
     >>> parse_attack("foe(epsilon=1.1)")
     FOE(epsilon=1.1)
     """
-    return _parse_item(text, ATTACKS, "attack")
+    return parse_item(text, ATTACKS, "attack")
 
 
 def parse_plans(text: str, registry: Mapping[str, type[T]]) -> tuple[Plan[T], ...]:
@@ -130,9 +130,9 @@ def parse_plans(text: str, registry: Mapping[str, type[T]]) -> tuple[Plan[T], ..
                 f"`{part.strip()}` can't be read as an attack. Write `name`, `name(key=value)`, "
                 "or with nodes and rounds `3 name when(start=10, every=2, probability=0.5)`."
             )
-        what = _parse_item(match["item"], registry, "attack")
+        what = parse_item(match["item"], registry, "attack")
         when = match["when"]
-        schedule = _parse_item(when, {Schedule.name: Schedule}, "schedule") if when else ALWAYS
+        schedule = parse_item(when, {Schedule.name: Schedule}, "schedule") if when else ALWAYS
         plans.append(Plan(what, int(match["count"]) if match["count"] else None, schedule))
     return tuple(plans)
 
@@ -174,7 +174,14 @@ def unknown_name(name: str, names: list[str], kind: str) -> ValueError:
     return ValueError(f"`{name}` is no {kind}.{hint} {kind.capitalize()}s: {', '.join(names)}.")
 
 
-def _parse_item(text: str, registry: Mapping[str, type[T]], kind: str) -> T:
+def parse_item(text: str, registry: Mapping[str, type[T]], kind: str) -> T:
+    """Read one ``name`` or ``name(key=value, ...)`` of a registry of dataclasses.
+
+    Raises
+    ------
+    ValueError
+        As `parse_rule` does; ``kind`` is what it calls an item.
+    """
     match = _ITEM.fullmatch(text)
     if match is None:
         raise ValueError(

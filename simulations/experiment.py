@@ -10,6 +10,7 @@ from typing import Any
 
 from clients import data, models
 from clients.byzantine import on_device, planned
+from clients.partitions import parse_partition
 from flwr_resam import Adversary, parse_rule
 from flwr_resam.attacks import Attack
 from flwr_resam.device import checked_device
@@ -28,6 +29,7 @@ class Experiment:
     dataset: str
     data_dir: str
     model: str
+    partition: str
     num_nodes: int
     num_malicious_nodes: int
     attack: str
@@ -101,6 +103,7 @@ class Experiment:
                 "Flower runs the apps in folders of their own; write the whole path",
             )
         data.check(self.dataset, self.data_dir)
+        parse_partition(self.partition)
         f = checked_f(self.num_malicious_nodes)
         _above("num-nodes", self.num_nodes, 0)
         parse_rule(self.aggregator).check(self.num_nodes, f)

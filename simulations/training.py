@@ -11,6 +11,8 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 
 from clients import data, models
+from clients.partitions import share_of
+from clients.settings import ClientSettings
 from clients.training import accuracy
 from flwr_resam import AdversarialGrid, PartitionedGrid, Resam, parse_rule
 from simulations.experiment import Experiment
@@ -64,6 +66,7 @@ def run(
     )
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
     dataset = data.load(experiment.dataset, experiment.data_dir)
+    share_of(dataset, ClientSettings.read(experiment.run_config()), 0)  # or raise, before a node
     started = time.monotonic()
     with Recorder(experiment) as recorder:
 
