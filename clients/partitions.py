@@ -43,7 +43,7 @@ class Homogeneous:
     name: ClassVar[str] = "homogeneous"
 
     def shares(
-        self, labels: Indices, workers: int, draw: np.random.Generator  # noqa: ARG002
+        self, labels: Indices, workers: int, draw: np.random.Generator
     ) -> None:
         """Share nothing out."""
 
