@@ -28,11 +28,11 @@ def run_in_process(
     without.
     """
     grid = InProcessGrid(client_app, experiment.num_nodes, experiment.run_config())
-    with together(_groups(experiment) if batched else []):
+    with together(groups_of(experiment) if batched else []):
         return run(experiment, grid, on_evaluation)
 
 
-def _groups(experiment: Experiment) -> list[list[int]]:
+def groups_of(experiment: Experiment) -> list[list[int]]:
     """The partitions that compute on labels as they are, and those that compute on flipped ones.
 
     The omniscient adversary's compute nothing.

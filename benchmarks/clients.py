@@ -1,0 +1,178 @@
+"""Rounds per second on mnist-cnn: one by one, batched, and ByzFL's own loop, in alternation.
+
+15 workers, 5 of them under ALIE (z = 1.5), trimmed mean, batches of 25, momentum 0.9. All three
+have the images in memory as standardised tensors or bytes; evaluation is not timed.
+``python benchmarks/clients.py`` writes ``benchmarks/results/clients.json``; MNIST must be there
+and ``pip install byzfl`` done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from flwr.app import Message
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up
+from clients import data
+from clients.app import app
+from clients.cohort import together
+from flwr_resam import InProcessGrid
+from flwr_resam.grids.wrapper import GridWrapper
+from simulations.experiment import Experiment
+from simulations.in_process import groups_of
+from simulations.results import versions
+from simulations.training import run
+
+N, F, BATCH, BETA, Z, RATE, L2 = 15, 5, 25, 0.9, 1.5, 0.1, 1e-4
+RESULTS = Path(__file__).parent / "results" / "clients.json"
+
+
+class Clock(GridWrapper):
+    """Notes when each round's instructions are sent."""
+
+    def __init__(self, grid: InProcessGrid) -> None:
+        super().__init__(grid)
+        self.times: list[float] = []
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Pass them on."""
+        messages = list(messages)
+        if messages and messages[0].metadata.message_type == "train":
+            self.times.append(time.perf_counter())
+        return self._grid.send_and_receive(messages, timeout=timeout)
+
+
+def ours(rounds: int, batched: bool) -> list[float]:
+    """Seconds of each round but the first, which warms up."""
+    experiment = Experiment.default({
+        "dataset": "mnist", "num-nodes": N, "num-malicious-nodes": F, "batch-size": BATCH,
+        "beta": BETA, "attack": f"alie(z={Z})", "aggregator": "cwtm", "learning-rate": RATE,
+        "l2": L2, "num-rounds": rounds + 2, "evaluate-every": rounds + 2,
+    })
+    clock = Clock(InProcessGrid(app, N, experiment.run_config()))
+    with together(groups_of(experiment) if batched else []):
+        run(experiment, clock)
+    return _between(clock.times)
+
+
+def byzfl_loop() -> Callable[[int], list[float]]:
+    """ByzFL's training loop (`byzfl.benchmark.train`, DSGD) on images that are in memory."""
+    import byzfl
+
+    mnist = data.load("mnist")
+    images = torch.from_numpy(mnist.inputs(mnist.train_x))
+    dataset = torch.utils.data.TensorDataset(images, torch.from_numpy(mnist.train_y))
+
+    def loader() -> torch.utils.data.DataLoader:
+        return torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
+
+    common = {
+        "model_name": "cnn_mnist", "device": "cpu", "optimizer_name": "SGD",
+        "learning_rate": RATE, "weight_decay": L2, "milestones": [], "learning_rate_decay": 1.0,
+    }
+    rule = {"name": "TrMean", "parameters": {"f": F}}
+    workers = [
+        byzfl.Client({
+            **common, "loss_name": "NLLLoss", "LabelFlipping": False, "nb_labels": 10,
+            "momentum": BETA, "training_dataloader": loader(), "store_per_client_metrics": False,
+        })
+        for _ in range(N - F)
+    ]
+    server = byzfl.Server({
+        **common, "test_loader": loader(), "aggregator_info": rule, "pre_agg_list": [],
+    })
+    attack = {"name": "ALittleIsEnough", "f": F, "parameters": {"tau": Z}}
+    byzantine = byzfl.ByzantineClient(attack)
+
+    def rounds(count: int) -> list[float]:
+        times = [time.perf_counter()]
+        for _ in range(count + 1):
+            for worker in workers:
+                worker.compute_gradients()
+            honest = [worker.get_flat_gradients_with_momentum() for worker in workers]
+            server.update_model_with_gradients(honest + byzantine.apply_attack(honest))
+            model = server.get_dict_parameters()
+            for worker in workers:
+                worker.set_model_state(model)
+            times.append(time.perf_counter())
+        return _between(times)
+
+    return rounds
+
+
+def _between(times: list[float]) -> list[float]:
+    """Seconds of each round but the first."""
+    return [after - before for before, after in pairwise(times)][1:]
+
+
+def hardware() -> dict[str, object]:
+    """What this ran on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(), "cores": os.cpu_count(),
+        "load-1-minute": round(os.getloadavg()[0], 1), "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="of each, in each turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    chosen = parser.parse_args()
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    load = os.getloadavg()[0]
+    runners: dict[str, Callable[[int], list[float]]] = {
+        "byzfl": byzfl_loop(),
+        "batched": lambda rounds: ours(rounds, batched=True),
+        "one-by-one": lambda rounds: ours(rounds, batched=False),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    for turn in range(chosen.turns):
+        for name, measure in runners.items():
+            torch.set_num_threads(chosen.threads)  # one by one takes one thread, for its bits
+            seconds[name] += measure(chosen.rounds)
+            middle = statistics.median(seconds[name])
+            print(f"turn {turn + 1}: {name} {1 / middle:.2f} rounds/s", flush=True)
+    content = {
+        "setting": {
+            "model": "mnist-cnn", "n": N, "f": F, "rule": "cwtm", "attack": f"alie(z={Z})",
+            "batch-size": BATCH, "beta": BETA, "rounds": chosen.rounds * chosen.turns,
+            "torch-threads": {"byzfl": chosen.threads, "batched": chosen.threads, "one-by-one": 1},
+        },
+        "rounds-per-second": {
+            name: round(1 / statistics.median(times), 2) for name, times in seconds.items()
+        },
+        "milliseconds-a-round": {
+            name: [round(1e3 * value, 1) for value in sorted(times)]
+            for name, times in seconds.items()
+        },
+        "hardware": {**hardware(), "load-before": round(load, 1)},
+        "versions": {**versions(), "byzfl": version("byzfl")},
+    }
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    chosen.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
