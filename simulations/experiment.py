@@ -5,7 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clients import data, models
@@ -87,8 +89,7 @@ class Experiment:
     @classmethod
     def default(cls, overrides: Mapping[str, Any] | None = None) -> Experiment:
         """Return the experiment of pyproject.toml, with some settings changed."""
-        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-        return cls.read({**project["tool"]["flwr"]["app"]["config"], **(overrides or {})})
+        return cls.read({**defaults(), **(overrides or {})})
 
     def run_config(self) -> dict[str, Any]:
         """The settings under the names that Flower's run-config has."""
@@ -160,6 +161,13 @@ class Experiment:
         honest = self.num_nodes - self.num_malicious_nodes
         for adversary in self.adversaries():
             adversary.attack.check(honest, len(adversary.partitions))
+
+
+@cache
+def defaults() -> Mapping[str, Any]:
+    """The run-config of pyproject.toml."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    return MappingProxyType(project["tool"]["flwr"]["app"]["config"])
 
 
 def _above(name: str, value: float, limit: float) -> None:

@@ -44,7 +44,7 @@ def grid(tmp_path, text=SMALL):
 
 def fake(experiment, accuracies, **changes):
     evaluations = tuple(Evaluation(10 * i, a, 1.0, float(i)) for i, a in enumerate(accuracies))
-    run = Run(key_of(experiment), experiment.run_config(), {}, evaluations, 1.0)
+    run = Run(experiment.run_config(), {}, evaluations, 1.0)
     return replace(run, **changes)
 
 
@@ -54,7 +54,7 @@ def test_a_grid_is_the_product_of_its_lists_the_first_seed_first(tmp_path):
     first = {(e.attack, e.beta) for e in experiments[:4]}
     assert first == {("none", 0.0), ("none", 0.9), ("sign-flip", 0.0), ("sign-flip", 0.9)}
     assert {e.num_nodes for e in experiments} == {5}
-    assert len({key_of(e) for e in experiments}) == 8
+    assert len({key_of(e.run_config()) for e in experiments}) == 8
 
 
 def test_a_combination_that_two_tables_name_runs_once(tmp_path):
@@ -64,8 +64,8 @@ def test_a_combination_that_two_tables_name_runs_once(tmp_path):
 
 def test_where_a_run_writes_does_not_make_it_another():
     one = Experiment.default()
-    assert key_of(one) == key_of(replace(one, output_dir="/elsewhere"))
-    assert key_of(one) != key_of(replace(one, seed=1))
+    assert key_of(one.run_config()) == key_of(replace(one, output_dir="/elsewhere").run_config())
+    assert key_of(one.run_config()) != key_of(replace(one, seed=1).run_config())
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,16 @@ def test_a_line_that_was_being_written_is_cut_off_and_failures_are_tried_again(t
     lines = (tmp_path / RESULTS).read_text().splitlines()
     assert [json.loads(line)["error"] for line in lines] == [None, "no memory", None]
     assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.8, 0.7]
+
+
+def test_a_result_from_before_a_key_was_there_still_counts(tmp_path):
+    experiment = read_grid(grid(tmp_path))[0]
+    run = fake(experiment, [0.1, 0.8])
+    del run.config["partition"]
+    store = Store(tmp_path)
+    store.add(run)
+    store.close()
+    assert missing([experiment], tmp_path) == []
 
 
 def test_nothing_is_started_where_nothing_is_left(tmp_path, monkeypatch):
@@ -183,7 +193,7 @@ def test_a_sweep_that_is_killed_goes_on_and_gives_what_single_runs_give(tmp_path
     assert subprocess.run(command, cwd=PROJECT, check=False, stdout=subprocess.DEVNULL).returncode == 0
     after = read_runs(tmp_path)
     experiments = read_grid(path)
-    assert set(after) == {key_of(e) for e in experiments}
+    assert set(after) == {key_of(e.run_config()) for e in experiments}
     assert {key: after[key] for key in before} == before
     assert len((tmp_path / RESULTS).read_text().splitlines()) == len(experiments)
     alone = run_one(experiments[-1])
@@ -205,7 +215,7 @@ def test_a_sweep_spreads_over_a_cluster_of_two_nodes(tmp_path):
         cluster.shutdown()
     runs = read_runs(tmp_path)
     assert len(seen) == len(runs) == 5
-    assert "nowhere" in runs[key_of(broken)].error
-    assert all(runs[key_of(e)].error is None for e in experiments)
+    assert "nowhere" in runs[key_of(broken.run_config())].error
+    assert all(runs[key_of(e.run_config())].error is None for e in experiments)
     alone = run_one(experiments[-1])
     assert runs[alone.key].model == alone.model

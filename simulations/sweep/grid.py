@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from simulations.experiment import Experiment
+from simulations.experiment import Experiment, defaults
 
 # Where a run reads and writes does not make it another run.
 PLACES = ("output-dir", "data-dir")
@@ -48,14 +48,18 @@ def read_grid(path: Path) -> list[Experiment]:
         combinations = _product({**base, **grid})
         for setting in sorted(combinations, key=lambda setting: setting.get("seed", 0)):
             experiment = _checked(setting, path)
-            experiments.setdefault(key_of(experiment), experiment)
+            experiments.setdefault(key_of(experiment.run_config()), experiment)
     return list(experiments.values())
 
 
-def key_of(experiment: Experiment) -> str:
-    """A short name for everything that decides an experiment's result."""
-    config = {k: v for k, v in experiment.run_config().items() if k not in PLACES}
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+def key_of(config: Mapping[str, Any]) -> str:
+    """A short name for everything in a run-config that decides a run's result.
+
+    A key that came to be after the run has the value that it has by default.
+    """
+    full = {**defaults(), **config}
+    deciding = {key: value for key, value in full.items() if key not in PLACES}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _product(table: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ _TAKE_ALONG = ("RESAM_DATA", "FLWR_TELEMETRY_ENABLED")
 def missing(experiments: Sequence[Experiment], folder: Path) -> list[Experiment]:
     """The experiments that have no result in the folder; failed ones are tried again."""
     done = {key for key, run in read_runs(folder).items() if run.error is None}
-    return [experiment for experiment in experiments if key_of(experiment) not in done]
+    return [experiment for experiment in experiments if key_of(experiment.run_config()) not in done]
 
 
 def sweep(
@@ -71,8 +71,8 @@ def run_one(experiment: Experiment) -> Run:
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
     return Run(
-        key_of(experiment), experiment.run_config(), versions(), tuple(evaluations),
-        time.monotonic() - started, diverged, error, model,
+        experiment.run_config(), versions(), tuple(evaluations), time.monotonic() - started,
+        diverged, error, model,
     )
 
 
@@ -105,8 +105,7 @@ def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
                 run = ray.get(done)
             except ray.exceptions.RayError as error:  # the worker died, not the experiment
                 reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-                config = experiment.run_config()
-                run = Run(key_of(experiment), config, versions(), (), 0.0, error=reason)
+                run = Run(experiment.run_config(), versions(), (), 0.0, error=reason)
             yield run
     finally:
         ray.shutdown()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simulations.results import Evaluation
+from simulations.sweep.grid import key_of
 
 RESULTS = "results.jsonl"
 
@@ -19,8 +20,6 @@ class Run:
 
     Attributes
     ----------
-    key : str
-        `grid.key_of` of its experiment.
     config : dict
         The run-config.
     versions : dict
@@ -37,7 +36,6 @@ class Run:
         The sha256 of the final model, "" where there is none.
     """
 
-    key: str
     config: dict[str, Any]
     versions: dict[str, str]
     evaluations: tuple[Evaluation, ...]
@@ -45,6 +43,11 @@ class Run:
     diverged: bool = False
     error: str | None = None
     model: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from other runs."""
+        return key_of(self.config)
 
     @property
     def accuracy(self) -> float:
