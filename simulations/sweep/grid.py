@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from simulations.experiment import Experiment, defaults
+from simulations.experiment import Experiment
 
 # Where a run reads and writes does not make it another run.
 PLACES = ("output-dir", "data-dir")
@@ -53,12 +53,8 @@ def read_grid(path: Path) -> list[Experiment]:
 
 
 def key_of(config: Mapping[str, Any]) -> str:
-    """A short name for everything in a run-config that decides a run's result.
-
-    A key that came to be after the run has the value that it has by default.
-    """
-    full = {**defaults(), **config}
-    deciding = {key: value for key, value in full.items() if key not in PLACES}
+    """A short name for everything in a run-config that decides a run's result."""
+    deciding = {key: value for key, value in config.items() if key not in PLACES}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from simulations.experiment import defaults
 from simulations.results import Evaluation
 from simulations.sweep.grid import key_of
 
@@ -94,13 +95,17 @@ class Store:
 
 
 def read_runs(folder: Path) -> dict[str, Run]:
-    """Read the runs of a folder by key; where a run was repeated, its last result."""
+    """Read the runs of a folder by key; where a run was repeated, its last result.
+
+    A run-config key that came to be after a run has the value that it has by default.
+    """
     path = folder / RESULTS
     if not path.exists():
         return {}
     runs = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         found = json.loads(line)
+        found["config"] = {**defaults(), **found["config"]}
         columns = found["evaluations"]
         rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
         run = replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))

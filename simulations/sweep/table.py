@@ -19,10 +19,11 @@ def markdown(setting: Setting, runs: Sequence[Run]) -> str:
     lines = sorted({(rules.index(cell.aggregator), cell.beta) for cell in found})
     counts = sorted({len(own) for own in by_cell(runs).values()})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds += " seed" if counts == [1] else " seeds"
     rounds = sorted({int(run.config["num-rounds"]) for run in runs})
     rows = [
         f"{setting.title}: test accuracy in % after {', '.join(map(str, rounds))} rounds, "
-        f"mean ± standard deviation over {seeds} seeds.",
+        f"mean ± standard deviation over {seeds}.",
         "",
         f"| rule | beta | {' | '.join(attacks)} |",
         "|---" * (len(attacks) + 2) + "|",
