@@ -5,14 +5,22 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from flwr.app import RecordDict
 from typer.testing import CliRunner
 
+from clients.app import app as client_app
+from flwr_resam import InProcessGrid
+from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.ledger import read_ledger
+from flwr_resam.momentum import server_round_of
+from flwr_resam.report import conducts
+from simulations import training
 from simulations.deployment.__main__ import DEFAULTS, app
-from simulations.deployment.run import run_deployed
+from simulations.deployment.drill import drill
+from simulations.deployment.run import byzantine_nodes, run_deployed
 from simulations.experiment import Experiment
 from simulations.flwr_cli import RunFailed
-from simulations.results import read_evaluations
+from simulations.results import read_evaluations, read_summary
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +52,73 @@ def test_six_supernodes_train_and_every_process_is_gone(tmp_path):
     assert all(str(line.node)[:8] in done.output for line in lines)
     assert "weight: 1 is an equal share" in done.output
     assert [evaluation.round for evaluation in read_evaluations(tmp_path)] == [0, 1]
+
+
+class Replay(GridWrapper):
+    """In process what a drill did, by the replies that came in each round.
+
+    The victim of the drill did no work of which no reply came; other nodes were only late with it.
+    """
+
+    def __init__(self, grid, victim, answered, lost):
+        super().__init__(grid)
+        self.victim, self.answered, self.lost = victim, answered, lost
+
+    def send_and_receive(self, messages, *, timeout=None):
+        messages = list(messages)
+        if not messages or messages[0].metadata.message_type != "train":
+            return self.inner.send_and_receive(messages, timeout=timeout)
+        number = server_round_of(messages[0])
+        for node in self.lost.get(number, ()):
+            self.inner.contexts[node].state = RecordDict()
+        answered = self.answered[number]
+        working = [m for m in messages if m.metadata.dst_node_id in {*answered, *self.others()}]
+        replies = self.inner.send_and_receive(working, timeout=timeout)
+        return [reply for reply in replies if reply.metadata.src_node_id in answered]
+
+    def others(self):
+        return set(self.inner.contexts) - {self.victim}
+
+
+def test_with_tls_and_node_keys_a_killed_node_and_a_killed_server_app_come_back(tmp_path):
+    one = experiment(tmp_path, round_timeout=300.0)
+    found = drill(one, byzantine=byzantine_nodes(one, "sign-flip"))
+
+    victim, liar = found.nodes[0], found.nodes[5]
+    assert {node.status for node in found.nodes} == {"online"}
+    assert found.ids == (victim.node, victim.node)
+    lines = read_ledger(tmp_path)
+    last = found.resumed_after + 1
+    assert {line.round for line in lines} == set(range(1, last + 1))
+    status = {line.round: line.status for line in lines if line.node == victim.node}
+    assert status[1] == "valid"
+    assert status[2] == "silent"
+    assert [number for number in status if status[number] == "valid" and number > 2] == list(
+        range(found.back_in, last + 1)
+    )
+    # The ledger shows the liar to whoever reads its report: first of all, with a reason.
+    (first, *rest) = conducts(lines)
+    assert first.node == liar.node
+    assert {"kept out by the rule", "far from the others"} & set(first.remarks)
+    assert not any("far from the others" in conduct.remarks for conduct in rest)
+
+    # The factor by which a lost momentum is sent larger, in what the node says of itself ...
+    beta, back = one.beta, found.back_in
+    factor = (1 - beta**back) / (1 - beta)
+    said = f"anew in round {back}; it is sent {factor:.3g} times"
+    assert said in (tmp_path / "node-0.log").read_text()
+    # ... and in the model, which is to the bit that of the same history in process.
+    grid = InProcessGrid(client_app, 6, one.run_config())
+    nodes = list(grid.contexts)
+    grid.contexts[nodes[5]].node_config["byzantine"] = "sign-flip"
+    here = {node.node: nodes[node.partition] for node in found.nodes}
+    answered = {number: set() for number in range(1, last + 1)}
+    for line in lines:
+        if line.status == "valid":
+            answered[line.round].add(here[line.node])
+    replay = Replay(grid, nodes[0], answered, {back: nodes[:1], last: nodes})
+    same = experiment("", num_rounds=last)
+    assert read_summary(tmp_path)["model-sha256"] == training.run(same, replay).digest
 
 
 @pytest.mark.parametrize(

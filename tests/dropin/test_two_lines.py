@@ -2,33 +2,29 @@
 
 import pytest
 
-from tests.dropin.driver import TWO_LINES, LyingGrid, foe, load, run
+from tests.dropin.driver import TWO_LINES, load, run
 
-APPS = [
-    pytest.param("numpy_softmax", foe),
-    pytest.param("scikit_learn", foe, marks=pytest.mark.slow),
-    pytest.param("jax_mlp", foe, marks=pytest.mark.slow),
-    pytest.param("pytorch", LyingGrid, marks=pytest.mark.slow),
-]
+SLOW = ("scikit_learn", "jax_mlp", "pytorch")
+APPS = ["numpy_softmax", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
-@pytest.mark.parametrize(("name", "adversary"), APPS)
-def test_two_lines_cost_no_accuracy_and_survive_a_third_of_attackers(name, adversary):
+@pytest.mark.parametrize("name", APPS)
+def test_two_lines_cost_no_accuracy_and_survive_a_third_of_attackers(name):
     if name == "jax_mlp":
         pytest.importorskip("jax")
     plain, resilient = load(name), load(name, TWO_LINES)
     usual = run(plain)[-1]["accuracy"]
     assert usual > 0.9
     assert run(resilient)[-1]["accuracy"] > usual - 0.04
-    assert run(plain, adversary, rounds=8)[-1]["accuracy"] < 0.5
-    assert run(resilient, adversary)[-1]["accuracy"] > usual - 0.06
+    assert run(plain, attacked=True, rounds=8)[-1]["accuracy"] < 0.5
+    assert run(resilient, attacked=True)[-1]["accuracy"] > usual - 0.06
 
 
 def test_clients_that_reply_with_weights_need_no_change():
     changes = {"strategy = FedAvg(": "strategy = Resam(num_malicious_nodes=2, "}
     app = load("numpy_softmax", changes)
     assert run(app, rounds=10)[-1]["accuracy"] > 0.9
-    assert run(app, foe, rounds=10)[-1]["accuracy"] > 0.85
+    assert run(app, attacked=True, rounds=10)[-1]["accuracy"] > 0.85
 
 
 def test_resam_with_the_mean_and_no_momentum_is_unweighted_fedavg():

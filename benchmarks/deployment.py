@@ -1,0 +1,135 @@
+"""`python -m benchmarks.deployment`: what a large model costs on Flower's deployment engine.
+
+A SuperLink and SuperNodes on this machine, with TLS and node keys; the nodes send back noise, so
+that what is measured is transport, momentum and aggregation, without any training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from simulations.deployment.federation import Federation
+from simulations.processes import exit_on_sigterm
+from simulations.results import SUMMARY, versions
+
+APP = Path(__file__).parent / "large_app"
+RESULT = Path(__file__).parent / "results" / "deployment.json"
+ROLES = {
+    "flower-superlink": "SuperLink",
+    "flwr-serverapp": "ServerApp",
+    "flower-supernode": "SuperNode",
+    "flwr-clientapp": "ClientApp",
+}
+PHASES = {
+    "sending": "bringing the model to the nodes",
+    "clients": "the nodes' own work",
+    "collecting": "bringing the momentums to the ServerApp",
+    "aggregating": "the aggregation",
+}
+
+
+class Memory:
+    """The resident memory of Flower's processes by role, at its highest."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._federation = federation
+        self.one: dict[str, int] = defaultdict(int)
+        self.together: dict[str, int] = defaultdict(int)
+
+    def sample(self) -> bool:
+        """Look once; False, for there is always another look."""
+        now: dict[str, int] = defaultdict(int)
+        for process in self._federation.processes.running():
+            with suppress(psutil.Error):
+                words = [Path(word).name for word in process.cmdline()[:2]]
+                role = next((ROLES[word] for word in words if word in ROLES), None)
+                if role is not None:
+                    rss = process.memory_info().rss
+                    now[role] += rss
+                    self.one[role] = max(self.one[role], rss)
+        for role, rss in now.items():
+            self.together[role] = max(self.together[role], rss)
+        return False
+
+
+def measure(megabytes: int, nodes: int, rounds: int) -> dict[str, Any]:
+    """Run rounds with a model of that size; return what they took."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="flwr-resam-large-") as name:
+        folder = Path(name)
+        config = {
+            "megabytes": megabytes, "rounds": rounds, "nodes": nodes,
+            "output": str(folder / SUMMARY),
+        }
+        with Federation(nodes, {}, True, folder) as federation:
+            memory = Memory(federation)
+            run_id = federation.flwr.submit(APP, config)
+            federation.flwr.follow(run_id, folder, lambda _: None, memory.sample)
+        times = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return {
+        "what": f"{nodes} SuperNodes, {megabytes} MB of float32 parameters, mda, f = 1, TLS",
+        "seconds-of-each-round": [
+            {phase: round(seconds, 2) for phase, seconds in one.items()} for one in times
+        ],
+        "peak-mib-of-one-process": _mib(memory.one),
+        "peak-mib-of-all-of-a-kind": _mib(memory.together),
+        "says": _sentence(times),
+        "load-average-before": round(load, 1),
+        "versions": {"python": platform.python_version(), **versions()},
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory-gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "system": platform.platform(),
+        },
+    }
+
+
+def main(
+    megabytes: Annotated[int, typer.Option(min=1, help="Of float32 parameters.")] = 100,
+    nodes: Annotated[int, typer.Option(min=3)] = 6,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    result: Annotated[Path, typer.Option(help="Where the figures go.")] = RESULT,
+) -> None:
+    """Measure time and memory of rounds with a large model, six nodes on this machine."""
+    exit_on_sigterm()
+    found = measure(megabytes, nodes, rounds)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    typer.echo(f"{found['says']}\n{result}")
+
+
+def _sentence(times: list[dict[str, float]]) -> str:
+    """What dominates, from the median of each phase over the rounds."""
+    whole = median(one["seconds"] for one in times)
+    share = {phase: median(one[phase] for one in times) / whole for phase in PHASES}
+    parts = ", ".join(
+        f"{share[phase]:.0%} {PHASES[phase]}" for phase in sorted(share, key=lambda p: -share[p])
+    )
+    return f"A round takes {whole:.0f} s: {parts}."
+
+
+def _mib(found: dict[str, int]) -> dict[str, int]:
+    return {role: round(found[role] / 2**20) for role in ROLES.values()}
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,88 @@
+"""A large model that nobody trains: nodes return it moved by noise, with momentum."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from flwr_resam import Resam, momentum_mod
+
+LAYERS = 10
+
+
+def clock(message, context, call_next):
+    """Say when this node began and ended, handler and momentum together."""
+    began = time.time()
+    reply = call_next(message, context)
+    reply.content["clock"] = MetricRecord({"began": began, "ended": time.time()})
+    return reply
+
+
+client_app = ClientApp(mods=[clock, momentum_mod(beta=0.9)])
+
+
+@client_app.train()
+def train(message: Message, context: Context) -> Message:
+    """Move every layer by a little noise."""
+    random = np.random.default_rng(int(context.node_config["partition-id"]))
+    arrays = [
+        layer - 1e-3 * random.standard_normal(layer.shape, dtype=np.float32)
+        for layer in message.content["arrays"].to_numpy_ndarrays()
+    ]
+    return Message(RecordDict({"arrays": ArrayRecord(arrays)}), reply_to=message)
+
+
+class Timed(Resam):
+    """Resam, with the times of every round in ``rounds``."""
+
+    rounds: list[dict[str, float]]
+
+    def configure_train(self, *args, **kwargs):
+        """Note when the round begins."""
+        self.began = time.time()
+        return super().configure_train(*args, **kwargs)
+
+    def aggregate_train(self, server_round, replies):
+        """Note when all replies are here and when the next model is."""
+        collected = time.time()
+        model, metrics = super().aggregate_train(server_round, replies)
+        done = time.time()
+        self.rounds.append({
+            "seconds": done - self.began,
+            "sending": metrics["last-began"] - self.began,
+            "clients": metrics["last-ended"] - metrics["last-began"],
+            "collecting": collected - metrics["last-ended"],
+            "aggregating": done - collected,
+        })
+        return model, metrics
+
+
+def last(contents: list[RecordDict], _: str) -> MetricRecord:
+    """When the last node began, and when the last one ended."""
+    clocks = [content.metric_records["clock"] for content in contents]
+    return MetricRecord({
+        "last-began": max(times["began"] for times in clocks),
+        "last-ended": max(times["ended"] for times in clocks),
+    })
+
+
+server_app = ServerApp()
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run a few rounds and write how long each phase of them took."""
+    config = context.run_config
+    size = int(config["megabytes"]) * 1_000_000 // 4 // LAYERS
+    strategy = Timed(
+        num_malicious_nodes=1, min_available_nodes=int(config["nodes"]), fraction_evaluate=0.0,
+        train_metrics_aggr_fn=last, timeout=600.0,
+    )
+    strategy.rounds = []
+    model = ArrayRecord([np.zeros(size, np.float32) for _ in range(LAYERS)])
+    strategy.start(grid, model, num_rounds=int(config["rounds"]))
+    Path(str(config["output"])).write_text(json.dumps(strategy.rounds), encoding="utf-8")
