@@ -187,16 +187,6 @@ class Layout:
                     "Initialise the model anew",
                 )
 
-    def descend(
-        self, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
-    ) -> ArrayRecord:
-        """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes."""
-        theta = self.flat(model)
-        step = rate * direction.astype(np.float64)
-        moved = (1.0 - rate * decay) * theta.astype(np.float64) - step
-        limit = np.finfo(theta.dtype).max
-        return self.record(np.clip(moved, -limit, limit).astype(theta.dtype), integers=model)
-
     def record(self, vector: NDArray[Any], integers: ArrayRecord) -> ArrayRecord:
         """Cut a flat (d,) vector into a record; integer entries are taken from ``integers``."""
         arrays: dict[str, Array] = {}
@@ -205,7 +195,7 @@ class Layout:
                 arrays[entry.name] = integers[entry.name]
                 continue
             part = vector[entry.offset : entry.offset + entry.size]
-            arrays[entry.name] = Array(_fitting(part, entry.dtype).reshape(entry.shape))
+            arrays[entry.name] = Array(fitting(part, entry.dtype).reshape(entry.shape))
         return ArrayRecord(arrays)
 
 
@@ -237,9 +227,12 @@ class Segments:
             first = self._starts[index]
             end = min(stop, self._starts[index + 1])
             target = out[len(out) - (stop - start) : len(out) - (stop - end)]
-            target[...] = self._parts[index][start - first : end - first]
-            if self._base is not None:
-                np.subtract(self._base[index][start - first : end - first], target, out=target)
+            part = self._parts[index][start - first : end - first]
+            if self._base is None:
+                target[...] = part
+            else:
+                base = self._base[index][start - first : end - first]
+                np.subtract(base, part, out=target, dtype=target.dtype)
             start, index = end, index + 1
 
 
@@ -247,7 +240,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return str(shape) if len(shape) <= 8 else f"of {len(shape)} dimensions"
 
 
-def _fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Round to ``dtype`` without overflowing to infinity."""
     if values.dtype == dtype:
         return values
