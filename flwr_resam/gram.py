@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
+from .compiled import kernels_for
+
 
 def inner_products(block: Any, centre: Any) -> Any:
     """``<p_i - c, p_j - c>`` of the n rows and the origin, the last point.
@@ -20,6 +22,12 @@ def inner_products(block: Any, centre: Any) -> Any:
     -------
     (n + 1, n + 1) float64 array
     """
+    if (kernels := kernels_for(block)) is not None:
+        count = len(block) + 1
+        table = np.empty((kernels.padded(count), kernels.padded(count)))
+        kernels.inner_products(block, np.ascontiguousarray(centre[0]), table)
+        lower = np.tril(table[:count, :count])
+        return lower + np.tril(lower, -1).T
     points = about(block, centre)
     return points @ points.T
 

@@ -198,13 +198,14 @@ def _check_finite(name: str, values: NDArray[Any], base: NDArray[Any] | None) ->
     wide = np.result_type(values.dtype, np.float32)
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
-        if not np.isfinite(chunk).all():
-            raise ValueError(f"a NaN or an infinity in `{_short(name)}`")
-        if base is not None:
-            with np.errstate(over="ignore"):
-                change = np.subtract(base[start : start + _CHUNK], chunk, dtype=wide)
-            if not np.isfinite(change).all():
+        row = chunk
+        if base is not None:  # what is sent is finite, so that one look at the change suffices
+            with np.errstate(over="ignore", invalid="ignore"):
+                row = np.subtract(base[start : start + _CHUNK], chunk, dtype=wide)
+        if not np.isfinite(row).all():
+            if np.isfinite(chunk).all():
                 raise ValueError(f"an update of `{_short(name)}` past the range of {wide}")
+            raise ValueError(f"a NaN or an infinity in `{_short(name)}`")
 
 
 def _type(value: object) -> str:

@@ -192,22 +192,6 @@ class Layout:
                     "Initialise the model anew",
                 )
 
-    def descend(
-        self, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
-    ) -> ArrayRecord:
-        """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes.
-
-        For buffers, gamma is 1 and there is no decay: they go straight to what the data say.
-        """
-        theta = self.flat(model)
-        moved = theta.astype(np.float64)
-        moved[: self.learnt] *= 1.0 - rate * decay
-        step = direction.astype(np.float64)
-        step[: self.learnt] *= rate
-        moved -= step
-        limit = np.finfo(theta.dtype).max
-        return self.record(np.clip(moved, -limit, limit).astype(theta.dtype), integers=model)
-
     def record(self, vector: NDArray[Any], integers: ArrayRecord) -> ArrayRecord:
         """Cut a flat (d,) vector into a record; integer entries are taken from ``integers``."""
         arrays: dict[str, Array] = {}
@@ -216,7 +200,7 @@ class Layout:
                 arrays[entry.name] = integers[entry.name]
                 continue
             part = vector[entry.offset : entry.offset + entry.size]
-            arrays[entry.name] = Array(_fitting(part, entry.dtype).reshape(entry.shape))
+            arrays[entry.name] = Array(fitting(part, entry.dtype).reshape(entry.shape))
         return ArrayRecord(arrays)
 
 
@@ -243,7 +227,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return str(shape) if len(shape) <= 8 else f"of {len(shape)} dimensions"
 
 
-def _fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Round to ``dtype`` without overflowing to infinity."""
     if values.dtype == dtype:
         return values

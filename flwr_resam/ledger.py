@@ -107,7 +107,7 @@ def round_lines(
 def _apart(rows: Sequence[Row], vector: NDArray[Any]) -> list[float | None]:
     """``||x_i - R||`` of each row, over their median; O(n d) time, one chunk of memory."""
     # Float64 rows may be so large that their squares are not float64.
-    unit = max(float(np.abs(vector).max(initial=0.0)), 1.0)
+    unit = max(float(vector.max(initial=1.0)), -float(vector.min(initial=-1.0)))
     squares = np.zeros(len(rows))
     buffer = np.empty(min(_CHUNK, vector.size))
     for index, row in enumerate(rows):

@@ -57,6 +57,13 @@ def program(n: int, wanted: tuple[int, ...]) -> Program:
     return Program(tuple(slabs), {rank: place[rank] for rank in wanted})
 
 
+@lru_cache(maxsize=64)
+def comparator_table(n: int, wanted: tuple[int, ...]) -> NDArray[np.int64]:
+    """The comparators that the ``wanted`` ranks depend on, one a line."""
+    pairs = [(i, j) for layer in _pruned(n, wanted) for i, j, *_ in layer]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
 def comparators(n: int) -> Iterator[list[tuple[int, int]]]:
     """Batcher's merge exchange for n rows, layer by layer (Knuth 5.2.2, algorithm M).
 

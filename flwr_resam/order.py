@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-from .network import order_rows
+from .compiled import kernels_for
+from .network import comparator_table, order_rows
 
 Array: TypeAlias = Any
 
@@ -37,6 +38,11 @@ def mean_between(block: Array, first: int, stop: int) -> Array:
     >>> mean_between(np.array([[3.0, 5.0], [1.0, 7.0], [2.0, 0.0]]), 1, 3)
     array([2.5, 6. ])
     """
+    if (kernels := kernels_for(block)) is not None:
+        out = np.empty(block.shape[1])
+        table = comparator_table(len(block), tuple(range(first, stop)))
+        kernels.mean_between(block.view(np.int32), table, first, stop, out)
+        return out
     row = _ordered(block, range(first, stop))
     return _sum([row(rank) for rank in range(first, stop)]) / (stop - first)
 
@@ -55,7 +61,7 @@ def median(block: Array) -> Array:
 def lower_median(block: Array) -> Array:
     """The median of each column, for even n the lower of the middle two: one of the values."""
     rank = (block.shape[0] - 1) // 2
-    return _ordered(block, range(rank, rank + 1))(rank)
+    return mean_between(block, rank, rank + 1)
 
 
 def mean_around_median(block: Array, k: int) -> Array:
@@ -69,11 +75,7 @@ def mean_around_median(block: Array, k: int) -> Array:
     >>> mean_around_median(np.array([[0.0], [4.0], [5.0], [9.0]]), 3)
     array([3.])
     """
-    n = block.shape[0]
-    first, stop = _middle(n)
-    row = _ordered(block, range(n))
-    centre = _sum([row(rank) for rank in range(first, stop)]) / (stop - first)
-    return _mean_of_nearest(row, n, centre, k)
+    return _mean_around(block, *_middle(block.shape[0]), k)
 
 
 def mean_around_trimmed_mean(block: Array, trim: int, k: int) -> Array:
@@ -86,9 +88,19 @@ def mean_around_trimmed_mean(block: Array, trim: int, k: int) -> Array:
     >>> mean_around_trimmed_mean(np.array([[1.0], [2.0], [6.0], [90.0]]), 1, 2)
     array([4.])
     """
+    return _mean_around(block, trim, block.shape[0] - trim, k)
+
+
+def _mean_around(block: Array, first: int, stop: int, k: int) -> Array:
+    """The mean of the k values nearest to the mean of the ranks ``first .. stop - 1``."""
     n = block.shape[0]
+    if (kernels := kernels_for(block)) is not None:
+        out = np.empty(block.shape[1])
+        table = comparator_table(n, tuple(range(n)))
+        kernels.mean_around(block.view(np.int32), table, first, stop, k, out)
+        return out
     row = _ordered(block, range(n))
-    centre = _sum([row(rank) for rank in range(trim, n - trim)]) / (n - 2 * trim)
+    centre = _sum([row(rank) for rank in range(first, stop)]) / (stop - first)
     return _mean_of_nearest(row, n, centre, k)
 
 

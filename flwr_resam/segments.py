@@ -40,9 +40,12 @@ class Segments:
             first = self._starts[index]
             end = min(stop, self._starts[index + 1])
             target = out[len(out) - (stop - start) : len(out) - (stop - end)]
-            target[...] = self._parts[index][start - first : end - first]
-            if self._base is not None:
-                np.subtract(self._base[index][start - first : end - first], target, out=target)
+            part = self._parts[index][start - first : end - first]
+            if self._base is None:
+                target[...] = part
+            else:
+                base = self._base[index][start - first : end - first]
+                np.subtract(base, part, out=target, dtype=target.dtype)
             start, index = end, index + 1
 
 

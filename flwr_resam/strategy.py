@@ -25,6 +25,7 @@ from .arguments import (
     checked_timeout,
 )
 from .asking import TolerantFedAvg
+from .descent import descend, size_of
 from .device import checked_device, to_numpy
 from .flower import logger
 from .intake import Admitted, admit
@@ -248,11 +249,10 @@ class Resam(TolerantFedAvg):
         self._skipped = 0
         rate = self.learning_rate
         vector = to_numpy(done.vector)
-        new_model = layout.descend(
-            model, vector, rate(server_round) if callable(rate) else rate, self.weight_decay
-        )
+        gamma = rate(server_round) if callable(rate) else rate
+        new_model = descend(layout, model, vector, gamma, self.weight_decay)
         metrics["f-effective"] = f
-        metrics["update-norm"] = float(np.linalg.norm(vector.astype(np.float64)))
+        metrics["update-norm"] = size_of(vector)
         reported = self._reported(self.train_metrics_aggr_fn, admitted.contents)
         metrics.update({key: value for key, value in reported.items() if key not in metrics})
         return new_model, metrics
@@ -278,7 +278,7 @@ class Resam(TolerantFedAvg):
                 raise  # nothing is missing, so it is the user's to mend
             logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
             return None
-        if not np.isfinite(to_numpy(done.vector)).all():
+        if np.isnan(size_of(to_numpy(done.vector))):
             logger.log(ERROR, "\t> The result of `%s` is not finite", self.aggregator)
             return None
         if done.note:

@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .blocks import Array, Matrix, Row, Rows
+from .compiled import kernels_for
 from .geometry import Geometry, measure
 from .in_range import in_range
 
@@ -114,12 +115,25 @@ class Updates:
             mixing = mixing * self._shrink
 
         def mixed(block: Array) -> Array:
-            return rule(block if mixing is None else _product(source, mixing, block))
+            return rule(block if mixing is None else _rounded(source, mixing, block))
 
         return source.map_blocks(mixed if source.single or not scales else in_range(mixed))
 
 
 def _product(source: Matrix, weights: NDArray[np.float64], block: Array) -> Array:
     """``weights @ block`` in float64, where the block lies."""
+    if weights.ndim == 1 and (kernels := kernels_for(block)) is not None:
+        out = np.empty(block.shape[1])
+        kernels.weighted_sum(weights, block, out)
+        return out
     xp = array_namespace(block)
     return xp.matmul(source.asarray(weights), xp.astype(block, xp.float64, copy=False))
+
+
+def _rounded(source: Matrix, mixing: NDArray[np.float64], block: Array) -> Array:
+    """``mixing @ block``, computed in float64, in the dtype of the rows."""
+    mixed = _product(source, mixing, block)
+    if source.single and (np.abs(mixing).sum(axis=1) > 1.0 + 1e-9).any():
+        limit = source.xp.finfo(source.dtype).max
+        mixed = source.xp.clip(mixed, -limit, limit)
+    return source.xp.astype(mixed, source.dtype, copy=False)

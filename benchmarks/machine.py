@@ -1,0 +1,65 @@
+"""What a benchmark ran on, and alternating measurements."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe() -> dict[str, Any]:
+    """Versions, hardware and how busy the machine was."""
+    packages = ("flwr-resam", "numpy", "numba", "flwr", "torch", "byzfl", "byzpy", "ray")
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in packages},
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "load-before": round(os.getloadavg()[0], 1),
+        "when": time.strftime("%Y-%m-%d"),
+    }
+
+
+def alternate(
+    candidates: dict[str, Callable[[], object]], repeats: int, seconds: float
+) -> dict[str, float]:
+    """Median milliseconds of each candidate, in turn and in reverse turn.
+
+    Candidates that are slow are run less often: at least twice, at most for ``seconds``.
+    """
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for repeat in range(repeats):
+        order = list(candidates) if repeat % 2 == 0 else list(candidates)[::-1]
+        for name in order:
+            if len(times[name]) >= 2 and sum(times[name]) > seconds:
+                continue
+            start = time.perf_counter()
+            candidates[name]()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1e3 * statistics.median(taken) for name, taken in times.items()}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,114 @@
+"""The step of the model: from the aggregate to the next record, without a vector in between."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
+
+from .layout import Entry, Layout, fitting
+from .threads import cores, in_order
+
+_CHUNK = 1 << 16
+_FEWEST = 1 << 19  # coordinates below which threads are not worth starting
+
+
+def descend(
+    layout: Layout, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
+) -> ArrayRecord:
+    """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the model; integer entries keep their value.
+    model : ArrayRecord
+        theta.
+    direction : (d,) array
+        R. Not modified.
+    rate, decay : float
+        gamma and wd. For buffers gamma is 1 and wd is 0: they go straight to what the data say.
+
+    Returns
+    -------
+    ArrayRecord
+        Its bytes are all the memory that is taken, but for a chunk a thread.
+    """
+    arrays: dict[str, Array] = {}
+    for entry in layout.entries:
+        if entry.offset is None:
+            arrays[entry.name] = model[entry.name]
+            continue
+        old = model[entry.name]
+        theta = entry.view(old.data)
+        part = direction[entry.offset : entry.offset + entry.size]
+        step = (1.0, 0.0) if entry.buffer else (rate, decay)
+        data = _moved(entry, theta, part, step, layout.dtype)
+        arrays[entry.name] = Array(str(entry.dtype), entry.shape, old.stype, data)
+    return ArrayRecord(arrays)
+
+
+def size_of(vector: NDArray[Any]) -> float:
+    """The norm of a vector in float64; NaN if it is not finite.
+
+    Examples
+    --------
+    >>> size_of(np.array([3.0, 4.0])), size_of(np.array([np.inf]))
+    (5.0, nan)
+    """
+    top = max(float(vector.max(initial=0.0)), -float(vector.min(initial=0.0)))
+    if not np.isfinite(top):
+        return float("nan")
+    unit = top if top > 1e150 else 1.0  # squares must stay in the range of float64
+
+    def squared(start: int) -> float:
+        part = vector[start : start + _CHUNK].astype(np.float64)
+        return float(np.square(part / unit).sum())
+
+    threads = cores() if len(vector) >= _FEWEST else 1
+    return unit * float(np.sqrt(sum(in_order(squared, range(0, len(vector), _CHUNK), threads))))
+
+
+def _moved(
+    entry: Entry, theta: NDArray[Any], direction: NDArray[Any], step: tuple[float, float],
+    through: np.dtype[Any],
+) -> bytes:
+    """The npy file of an entry after the step, written in place."""
+    header = entry.headers[0]
+    file = io.BytesIO()
+    total = len(header) + entry.size * entry.dtype.itemsize
+    file.seek(total)
+    file.write(b"\0")  # all of the space at once, since what grows is copied
+    file.seek(0)
+    file.write(header)
+    with file.getbuffer() as buffer:
+        out = buffer[len(header) : total]
+        _write(out, entry, theta, direction, step, through)
+        out.release()
+    file.truncate(total)
+    return file.getvalue()  # no copy: the bytes are the file's own
+
+
+def _write(
+    buffer: memoryview, entry: Entry, theta: NDArray[Any], direction: NDArray[Any],
+    step: tuple[float, float], through: np.dtype[Any],
+) -> None:
+    """Fill the payload chunk by chunk."""
+    rate, decay = step
+    out = np.frombuffer(buffer, entry.dtype)
+    limit = np.finfo(through).max
+
+    def move(start: int) -> None:
+        part = slice(start, start + _CHUNK)
+        moved = theta[part].astype(np.float64)
+        moved *= 1.0 - rate * decay
+        moved -= rate * direction[part].astype(np.float64)
+        np.clip(moved, -limit, limit, out=moved)
+        out[part] = fitting(moved.astype(through, copy=False), entry.dtype)
+
+    threads = cores() if entry.size >= _FEWEST else 1
+    for _ in in_order(move, range(0, entry.size, _CHUNK), threads):
+        pass
