@@ -1,11 +1,11 @@
 """Byzantine-resilient federated learning for Flower: resilient averaging of momentums (RESAM)."""
 
-from .checkpoint import CheckpointError
 from .grids import AdversarialGrid, Adversary, InProcessGrid, PartitionedGrid, answer_partition
 from .momentum import WorkerMomentum, momentum_mod
 from .parse import parse_attack, parse_rule
-from .quorum import QuorumLostError
 from .schedule import Schedule
+from .server.checkpoint import CheckpointError
+from .server.quorum import QuorumLostError
 from .strategy import Resam
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from .npy import Header, read_header, write_header
+from .server.npy import Header, read_header, write_header
 
 _STYPE = "numpy.ndarray"
 _LENGTH_AT = slice(8, 10)

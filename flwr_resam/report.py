@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import requirement
-from .ledger import LEDGER, Line, read_ledger
+from .server.ledger import LEDGER, Line, read_ledger
 
 PICTURE = "nodes.png"
 _FAR = 2.0  # times the median distance

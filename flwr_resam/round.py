@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .updates import Array
+from .rows.updates import Array
 
 
 @dataclass(frozen=True)

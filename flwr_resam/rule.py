@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from .checks import checked_f
 from .errors import requirement
-from .geometry import Geometry
 from .round import Round
-from .updates import Array, Updates
+from .rows.geometry import Geometry
+from .rows.updates import Array, Updates
 
 __all__ = [
     "Aggregate",

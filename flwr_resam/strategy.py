@@ -15,8 +15,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
-from .aggregation import aggregate
-from .arguments import (
+from .flower import logger
+from .rule import Aggregate, Aggregator, Round, checked_f
+from .server.aggregation import aggregate
+from .server.arguments import (
     Schedule,
     at_least_zero,
     checked_aggregator,
@@ -24,18 +26,16 @@ from .arguments import (
     checked_rate,
     checked_timeout,
 )
-from .asking import TolerantFedAvg
-from .descent import descend, size_of
-from .device import checked_device, to_numpy
-from .flower import logger
-from .intake import Admitted, admit
-from .layout import Layout
-from .ledger import Ledger, round_lines
-from .loop import EvaluateFn, Plan, run_rounds
-from .quorum import QuorumLostError, effective_faults
-from .replies import match
-from .rule import Aggregate, Aggregator, Round, checked_f
-from .saver import Saver, settings_of
+from .server.asking import TolerantFedAvg
+from .server.descent import descend, size_of
+from .server.device import checked_device, to_numpy
+from .server.intake import Admitted, admit
+from .server.layout import Layout
+from .server.ledger import Ledger, round_lines
+from .server.loop import EvaluateFn, Plan, run_rounds
+from .server.quorum import QuorumLostError, effective_faults
+from .server.replies import match
+from .server.saver import Saver, settings_of
 
 
 class Resam(TolerantFedAvg):

@@ -22,12 +22,12 @@ import atheris
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-with atheris.instrument_imports(include=["flwr_resam.npy", "flwr_resam.intake",
-                                         "flwr_resam.layout", "flwr_resam.metrics"]):
-    from flwr_resam.intake import Rejection, read_reply
-    from flwr_resam.layout import Layout
-    from flwr_resam.metrics import robust_metrics
-    from flwr_resam.segments import Segments
+with atheris.instrument_imports(include=["flwr_resam.server.npy", "flwr_resam.server.intake",
+                                         "flwr_resam.server.layout", "flwr_resam.server.metrics"]):
+    from flwr_resam.server.intake import Rejection, read_reply
+    from flwr_resam.server.layout import Layout
+    from flwr_resam.server.metrics import robust_metrics
+    from flwr_resam.server.segments import Segments
 
 MODEL = {
     "w": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -15,11 +15,11 @@ from clients.byzantine import on_device, planned
 from clients.partitions import parse_partition
 from flwr_resam import Adversary, parse_rule
 from flwr_resam.attacks import Attack
-from flwr_resam.device import checked_device
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
 from flwr_resam.parse import unknown_name
 from flwr_resam.rule import checked_f
+from flwr_resam.server.device import checked_device
 
 PROJECT = Path(__file__).resolve().parents[1]
 

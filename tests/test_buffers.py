@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid, Resam, parse_rule
 from flwr_resam.aggregators import MDA, Mean
-from flwr_resam.layout import Layout
+from flwr_resam.server.layout import Layout
 from tests.support import record
 
 MODEL = {

@@ -25,12 +25,12 @@ from flwr_resam import (
     parse_rule,
 )
 from flwr_resam.aggregators import Mean, TrimmedMean
-from flwr_resam.checkpoint import list_checkpoints, load
 from flwr_resam.grids.wrapper import GridWrapper
-from flwr_resam.ledger import LEDGER
 from flwr_resam.momentum import server_round_of
-from flwr_resam.plain import decode, encode
 from flwr_resam.rule import Aggregate, WeightRule
+from flwr_resam.server.checkpoint import list_checkpoints, load
+from flwr_resam.server.ledger import LEDGER
+from flwr_resam.server.plain import decode, encode
 from tests.support import record
 
 N, D = 7, 20
@@ -130,7 +130,7 @@ def test_rules_with_memory_resume_too(tmp_path, name):
 def test_without_the_workers_states_the_bits_would_differ(tmp_path, monkeypatch):
     whole = train(tmp_path / "whole", 20)
     train(tmp_path / "parts", 9)
-    monkeypatch.setattr("flwr_resam.saver.Saver._restore", lambda *arguments: None)
+    monkeypatch.setattr("flwr_resam.server.saver.Saver._restore", lambda *arguments: None)
     assert not same(whole, train(tmp_path / "parts", 20, resume=True))
 
 

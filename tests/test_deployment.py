@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from clients.app import app as client_app
 from flwr_resam import InProcessGrid
 from flwr_resam.grids.wrapper import GridWrapper
-from flwr_resam.ledger import read_ledger
 from flwr_resam.momentum import server_round_of
 from flwr_resam.report import conducts
+from flwr_resam.server.ledger import read_ledger
 from simulations import training
 from simulations.deployment.__main__ import DEFAULTS, app
 from simulations.deployment.drill import drill

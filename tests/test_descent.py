@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flwr.app import Array
 
-from flwr_resam.descent import descend, size_of
-from flwr_resam.layout import Layout
+from flwr_resam.server.descent import descend, size_of
+from flwr_resam.server.layout import Layout
 from tests.support import record
 
 

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from flwr_resam.aggregators import AGGREGATORS, MDA, KrumStar, Mean, Median, TrimmedMean
 from flwr_resam.parse import parse_rule
 from flwr_resam.preaggregators import NNM, PREAGGREGATORS
-from flwr_resam.updates import Updates
+from flwr_resam.rows.updates import Updates
 
 N, F = 11, 2  # the least n that every rule admits with two faults
 

@@ -10,10 +10,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, Reco
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flwr_resam.intake import Rejection, read_reply
-from flwr_resam.layout import Layout
-from flwr_resam.npy import read_header, write_header
-from flwr_resam.segments import Segments
+from flwr_resam.server.intake import Rejection, read_reply
+from flwr_resam.server.layout import Layout
+from flwr_resam.server.npy import read_header, write_header
+from flwr_resam.server.segments import Segments
 from tests.support import content, record
 
 MODEL = {

@@ -13,8 +13,8 @@ from flwr_resam import Resam
 from flwr_resam.aggregators import MDA, TrimmedMean
 from flwr_resam.cli import app
 from flwr_resam.grids.wrapper import GridWrapper
-from flwr_resam.ledger import LEDGER, Line, read_ledger
 from flwr_resam.report import PICTURE, conducts, report
+from flwr_resam.server.ledger import LEDGER, Line, read_ledger
 from tests.support import content, record
 
 N = 9

@@ -6,7 +6,7 @@ from flwr.app import MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_resam.metrics import robust_metrics
+from flwr_resam.server.metrics import robust_metrics
 
 
 def reply(**metrics):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flwr_resam.aggregators import MDA, Mean
-from flwr_resam.quorum import effective_faults
 from flwr_resam.rule import CoordinateRule
+from flwr_resam.server.quorum import effective_faults
 
 SKIP = None
 

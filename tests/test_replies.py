@@ -13,8 +13,8 @@ from flwr.clientapp import ClientApp
 from flwr_resam import InProcessGrid, QuorumLostError, Resam
 from flwr_resam.aggregators import Mean
 from flwr_resam.grids.wrapper import GridWrapper
-from flwr_resam.replies import match
 from flwr_resam.rule import Aggregate
+from flwr_resam.server.replies import match
 from tests.support import content, record
 
 N = 7

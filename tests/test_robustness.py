@@ -7,9 +7,9 @@ import pytest
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from typer.testing import CliRunner
 
-from flwr_resam.intake import Rejection, read_reply
-from flwr_resam.layout import Layout
-from flwr_resam.metrics import robust_metrics
+from flwr_resam.server.intake import Rejection, read_reply
+from flwr_resam.server.layout import Layout
+from flwr_resam.server.metrics import robust_metrics
 from simulations.__main__ import app
 from simulations.bad_replies import BAD_REPLIES
 from simulations.robustness import measure

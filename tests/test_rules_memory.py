@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from flwr_resam.aggregators import ByzantineSGD, CenteredClipping, Mean, MoNNA, Safeguard
-from flwr_resam.joined import Joined
 from flwr_resam.preaggregators import ARC, NNM, Bucketing, Clipping
+from flwr_resam.rows.joined import Joined
+from flwr_resam.rows.updates import Updates
 from flwr_resam.rule import Round
-from flwr_resam.updates import Updates
 from tests import oracles_memory as oracles
 from tests.rules import draw
 

@@ -4,7 +4,7 @@ import pytest
 
 from clients.byzantine import BYZANTINE_CLIENTS
 from flwr_resam.attacks import ATTACKS
-from flwr_resam.ledger import read_ledger
+from flwr_resam.server.ledger import read_ledger
 from simulations.soak import soak
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from flwr_resam import blocks, compiled, order
 from flwr_resam.aggregators import AGGREGATORS
-from flwr_resam.network import order_rows
 from flwr_resam.parse import parse_rule
-from flwr_resam.threads import in_order
-from flwr_resam.updates import Updates
+from flwr_resam.rows.network import order_rows
+from flwr_resam.rows.threads import in_order
+from flwr_resam.rows.updates import Updates
 from tests.rules import make
 
 CHAINS = ["nnm | cwtm", "nnm | gm", "bucketing(s=2) | meamed", "clipping(radius=5.0) | cwmed"]
@@ -101,7 +101,7 @@ def test_a_compiled_table_is_that_of_numpy(monkeypatch):
 
 def test_small_models_and_those_without_numba_never_import_it(monkeypatch):
     monkeypatch.setattr(compiled, "find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "flwr_resam.kernels", None)
+    monkeypatch.setitem(sys.modules, "flwr_resam.rows.kernels", None)
     compiled._kernels.cache_clear()
     try:
         assert compiled.kernels_for(np.ones((10, 100_000), np.float32)) is None

@@ -7,8 +7,8 @@ import pytest
 
 from flwr_resam.aggregators import AGGREGATORS, MDA, TrimmedMean
 from flwr_resam.preaggregators import NNM
-from flwr_resam.segments import Segments
-from flwr_resam.updates import Updates
+from flwr_resam.rows.updates import Updates
+from flwr_resam.server.segments import Segments
 from tests.rules import make
 
 N, D = 9, 300_000  # several blocks wide

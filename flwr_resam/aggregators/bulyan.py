@@ -9,9 +9,9 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from ..order import mean_around_median
+from ..rows.order import mean_around_median
+from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
-from ..updates import Array, Updates
 from .krum import krum_scores
 
 

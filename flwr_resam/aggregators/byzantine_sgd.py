@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..checks import check_positive, check_whole
 from ..errors import requirement
-from ..geometry import Geometry
-from ..joined import Joined
+from ..rows.geometry import Geometry
+from ..rows.joined import Joined
+from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
-from ..updates import Array, Updates
 from .memory import add_rows, majority_centre, row_nodes, settle, within
 
 

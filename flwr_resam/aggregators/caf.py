@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
 from ..rule import WeightRule
 from .spectrum import centred, top_direction
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..checks import check_positive, check_whole
 from ..clip import clip_factors
-from ..joined import Joined
+from ..rows.joined import Joined
+from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
-from ..updates import Updates
 
 
 @dataclass(frozen=True)

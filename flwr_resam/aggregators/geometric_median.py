@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
 from ..rule import WeightRule
 
 _STEPS = 200

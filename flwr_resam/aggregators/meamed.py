@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..order import mean_around_median
+from ..rows.order import mean_around_median
+from ..rows.updates import Array
 from ..rule import CoordinateRule
-from ..updates import Array
 
 
 @dataclass(frozen=True)

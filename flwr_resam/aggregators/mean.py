@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
+from ..rows.updates import Updates
 from ..rule import Aggregate, Round, WeightRule
-from ..updates import Updates
 
 
 @dataclass(frozen=True)

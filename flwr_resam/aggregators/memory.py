@@ -13,9 +13,9 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
+from ..rows.updates import Array, Updates
 from ..rule import Round
-from ..updates import Array, Updates
 
 
 def row_nodes(round: Round, n: int) -> tuple[int, ...]:

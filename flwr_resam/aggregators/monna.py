@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..checks import check_whole
 from ..errors import requirement
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
+from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
-from ..updates import Updates
 
 
 @dataclass(frozen=True)

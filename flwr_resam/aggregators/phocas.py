@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..order import mean_around_trimmed_mean
+from ..rows.order import mean_around_trimmed_mean
+from ..rows.updates import Array
 from ..rule import CoordinateRule
-from ..updates import Array
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..checks import check_positive, check_whole
 from ..errors import requirement
+from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
-from ..updates import Array, Updates
 from .memory import add_rows, majority_centre, row_nodes, settle, within
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_whole
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
 from ..rule import WeightRule
 from .spectrum import centred, top_direction
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from array_api_compat import array_namespace
 
+from ..rows.updates import Array
 from ..rule import CoordinateRule
-from ..updates import Array
 
 
 @dataclass(frozen=True)

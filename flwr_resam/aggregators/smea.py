@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import requirement
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
 from ..rule import WeightRule, checked_f
 from .spectrum import centred
 

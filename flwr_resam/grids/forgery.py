@@ -11,10 +11,10 @@ import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from numpy.typing import NDArray
 
-from ..layout import Entry, Layout
 from ..momentum import MOMENTUM_KEY
 from ..packing import unpack
-from ..segments import Segments
+from ..server.layout import Entry, Layout
+from ..server.segments import Segments
 
 
 @dataclass(frozen=True)

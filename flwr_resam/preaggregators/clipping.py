@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..checks import check_positive
 from ..clip import clip_factors
-from ..geometry import Geometry
+from ..rows.geometry import Geometry
 from ..rule import PreAggregator, Round
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flwr_resam.checkpoint import list_checkpoints
 from flwr_resam.errors import requirement
-from flwr_resam.ledger import read_ledger
+from flwr_resam.server.checkpoint import list_checkpoints
+from flwr_resam.server.ledger import read_ledger
 from simulations.deployment.federation import Federation
 from simulations.deployment.run import NodeReport, node_reports
 from simulations.experiment import PROJECT, Experiment

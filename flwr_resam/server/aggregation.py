@@ -8,12 +8,12 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from .aggregators.median import Median
+from ..aggregators.median import Median
+from ..round import Round
+from ..rows.updates import Row, Updates
+from ..rule import Aggregate, Aggregator
 from .device import on_device
-from .round import Round
-from .rule import Aggregate, Aggregator
 from .segments import Columns
-from .updates import Row, Updates
 
 
 def aggregate(

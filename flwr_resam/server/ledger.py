@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rows.updates import Row
+from ..rule import Aggregate
 from .device import to_numpy
 from .intake import Admitted
-from .rule import Aggregate
-from .updates import Row
 
 LEDGER = "ledger.jsonl"
 _CHUNK = 1 << 16

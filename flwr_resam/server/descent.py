@@ -9,8 +9,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
+from ..rows.threads import cores, in_order
 from .layout import Entry, Layout, fitting
-from .threads import cores, in_order
 
 _CHUNK = 1 << 16
 _FEWEST = 1 << 19  # coordinates below which threads are not worth starting

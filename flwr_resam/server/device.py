@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import requirement
-from .updates import Row
+from ..errors import requirement
+from ..rows.updates import Row
 
 _CHUNK = 1 << 22
 

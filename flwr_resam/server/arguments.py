@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .aggregators import MDA
-from .errors import requirement
-from .rule import Aggregator, Chain, PreAggregator
+from ..aggregators import MDA
+from ..errors import requirement
+from ..rule import Aggregator, Chain, PreAggregator
 
 Schedule = Callable[[int], float]
 

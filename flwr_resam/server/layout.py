@@ -16,8 +16,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from .buffers import buffer_names
-from .errors import requirement
+from ..buffers import buffer_names
+from ..errors import requirement
 from .npy import read_header, write_header
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .updates import Row
+from ..rows.updates import Row
 
 
 class Segments:

@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
-from .errors import requirement
+from ..errors import requirement
 from .threads import cores, in_order
 
 Array: TypeAlias = Any

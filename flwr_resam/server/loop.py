@@ -15,7 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from .flower import logger
+from ..flower import logger
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import requirement
 from .blocks import Matrix
-from .errors import requirement
 from .updates import Array, Updates
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
+from ..errors import requirement
+from ..flower import logger
+from ..grids.in_process import InProcessGrid
+from ..grids.wrapper import GridWrapper
 from .checkpoint import Checkpoint, list_checkpoints, load_newest, save
-from .errors import requirement
-from .flower import logger
-from .grids.in_process import InProcessGrid
-from .grids.wrapper import GridWrapper
 from .layout import Layout
 
 

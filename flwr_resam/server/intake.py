@@ -17,8 +17,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from ..momentum import MOMENTUM_KEY
 from .layout import Layout
-from .momentum import MOMENTUM_KEY
 from .replies import Replies, Stray
 from .segments import Segments
 

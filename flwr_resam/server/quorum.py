@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .rule import Aggregator
+from ..rule import Aggregator
 
 
 class QuorumLostError(RuntimeError):

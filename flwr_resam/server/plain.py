@@ -13,7 +13,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from .errors import requirement
+from ..errors import requirement
 
 Arrays = dict[str, NDArray[Any]]
 

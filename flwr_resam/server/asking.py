@@ -13,14 +13,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
-from .aggregators import Median
-from .flower import logger
+from ..aggregators import Median
+from ..flower import logger
+from ..rule import Aggregator
 from .intake import Admitted
 from .layout import Layout
 from .metrics import robust_metrics
 from .quorum import effective_faults
 from .replies import match
-from .rule import Aggregator
 from .sampling import connected, instructions, sample
 
 MetricsFn = Callable[[list[RecordDict], str], MetricRecord]

@@ -15,7 +15,7 @@ from typing import Any
 
 from flwr.app import Error, Message, Metadata
 
-from .flower import SUPERLINK_NODE_ID
+from ..flower import SUPERLINK_NODE_ID
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The parts of one round at the server, from asking nodes to the checkpoint."""
