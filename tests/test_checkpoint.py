@@ -21,13 +21,13 @@ from flwr_resam import (
     InProcessGrid,
     Resam,
     WorkerMomentum,
-    checkpoint,
     parse_rule,
 )
 from flwr_resam.aggregators import Mean, TrimmedMean
 from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.momentum import server_round_of
 from flwr_resam.rule import Aggregate, WeightRule
+from flwr_resam.server import checkpoint
 from flwr_resam.server.checkpoint import list_checkpoints, load
 from flwr_resam.server.ledger import LEDGER
 from flwr_resam.server.plain import decode, encode

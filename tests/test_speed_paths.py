@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from flwr_resam import blocks, compiled, order
 from flwr_resam.aggregators import AGGREGATORS
 from flwr_resam.parse import parse_rule
+from flwr_resam.rows import blocks, compiled, order
 from flwr_resam.rows.network import order_rows
 from flwr_resam.rows.threads import in_order
 from flwr_resam.rows.updates import Updates
