@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
 from ..rows.geometry import Geometry
+from ..rows.threads import cores, in_order
 from ..rows.updates import Array, Updates
 from ..rule import Round
+
+_CHUNK = 1 << 13  # columns
 
 
 def row_nodes(round: Round, n: int) -> tuple[int, ...]:
@@ -44,15 +47,19 @@ def add_rows(
         In the library of the rows.
     """
     place = {node: index for index, node in enumerate(known)}
-    totals: Any = None
-    for row, node in enumerate(nodes):
-        vector = updates.combine(np.eye(updates.n)[row])
-        xp = array_namespace(vector)
-        if totals is None:
-            totals = xp.zeros((len(nodes), updates.d), dtype=xp.float64, device=device(vector))
-        totals[row, :] = xp.astype(vector, xp.float64) * share
-        if sums is not None and node in place:
-            totals[row, :] = _add(totals[row, :], xp.asarray(sums[place[node], :]))
+    met = [row for row, node in enumerate(nodes) if sums is not None and node in place]
+    old = [place[nodes[row]] for row in met]
+    before: Any = sums
+    totals = updates.zeros(len(nodes))
+
+    def add(start: int, stop: int, block: Array) -> None:
+        xp = array_namespace(block)
+        here = xp.astype(block, xp.float64) * share
+        for row, index in zip(met, old, strict=True):
+            here[row, :] = _add(here[row, :], xp.asarray(before[index, start:stop]))
+        totals[:, start:stop] = here
+
+    updates.visit(add)
     return totals
 
 
@@ -65,9 +72,15 @@ def settle(
     Dropped nodes are forgotten. The totals are changed in place and must not be used again.
     """
     xp = array_namespace(totals)
-    taken = xp.astype(vector, xp.float64) * -share
-    for row in range(len(nodes)):
-        totals[row, :] = _add(totals[row, :], taken)
+
+    def take(start: int) -> None:
+        part = slice(start, start + _CHUNK)
+        taken = xp.astype(vector[part], xp.float64) * -share
+        totals[:, part] = _add(totals[:, part], taken)
+
+    threads = cores() if is_numpy_array(totals) and totals.size > 1 << 20 else 1
+    for _ in in_order(take, range(0, totals.shape[1], _CHUNK), threads):
+        pass
     here = [row for row, node in enumerate(nodes) if node not in dropped]
     away = [
         row for row, node in enumerate(known) if node not in dropped and node not in nodes
@@ -96,7 +109,7 @@ def within(geometry: Geometry, row: int, limit: float) -> NDArray[np.bool_]:
 
 
 def _add(left: Any, right: Any) -> Any:
-    """The sum of two vectors; what only faulty rows reach saturates instead of overflowing."""
+    """The sum of two arrays; what only faulty rows reach saturates instead of overflowing."""
     xp = array_namespace(left, right)
     most = 8e307
     with np.errstate(over="ignore"):

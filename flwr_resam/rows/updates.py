@@ -104,6 +104,24 @@ class Updates:
 
         return source.map_blocks(weigh if source.single else in_range(weigh), chosen)
 
+    def visit(self, function: Callable[[int, int, Array], None]) -> None:
+        """Call ``function(start, stop, block)`` with the rows of each block of columns."""
+        source, mixing = self._source, self._mixing
+        if self._shrink is not None:
+            mixing = (np.eye(self.n) if mixing is None else mixing) * self._shrink
+
+        def call(start: int, stop: int, block: Array) -> None:
+            rows = block if mixing is None else _rounded(source, mixing, block)
+            function(start, stop, rows)
+
+        for _ in source.blocks(call):
+            pass
+
+    def zeros(self, height: int) -> Array:
+        """A (height, d) float64 array of zeros where the rows lie."""
+        xp = self._source.xp
+        return xp.zeros((height, self.d), dtype=xp.float64, **self._source.like)
+
     def map_coordinates(self, rule: Callable[[Array], Array], *, scales: bool = True) -> Array:
         """Apply ``rule``, an (n, width) block to its (width,) result, to every column.
 
