@@ -31,21 +31,26 @@ def describe() -> dict[str, Any]:
 
 def alternate(
     candidates: dict[str, Callable[[], object]], repeats: int, seconds: float
-) -> dict[str, float]:
-    """Median milliseconds of each candidate, in turn and in reverse turn.
+) -> dict[str, tuple[float, float]]:
+    """Median milliseconds of each candidate, and of its CPU time, in turn and in reverse turn.
 
     Candidates that are slow are run less often: at least twice, at most for ``seconds``.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
+    work: dict[str, list[float]] = {name: [] for name in candidates}
     for repeat in range(repeats):
         order = list(candidates) if repeat % 2 == 0 else list(candidates)[::-1]
         for name in order:
             if len(times[name]) >= 2 and sum(times[name]) > seconds:
                 continue
-            start = time.perf_counter()
+            start, before = time.perf_counter(), time.process_time()
             candidates[name]()
             times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * statistics.median(taken) for name, taken in times.items()}
+            work[name].append(time.process_time() - before)
+    return {
+        name: (1e3 * statistics.median(times[name]), 1e3 * statistics.median(work[name]))
+        for name in candidates
+    }
 
 
 def _version(name: str) -> str | None:

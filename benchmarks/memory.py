@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import threading
 import time
 import tracemalloc
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--rules", nargs="*", default=RULES)
     arguments = parser.parse_args()
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     n, megabytes = arguments.n, arguments.megabytes
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"memory-n{n}-{megabytes}MB.json"

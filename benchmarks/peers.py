@@ -113,7 +113,7 @@ def _flower(rule: str, n: int, f: int) -> list[Peer]:
         "cwmed": ("Flower FedMedian", lambda rows: np.median(np.stack(list(rows)), axis=0), True),
         "cwtm": (
             "Flower FedTrimmedAvg",
-            lambda rows: trim_mean(np.stack(list(rows)), (f + 0.5) / n), True,
+            lambda rows: trim_mean(np.stack(list(rows)), (f + 0.25) / n), True,
         ),
         "krum": ("Flower Krum", krum, True),
         "bulyan": ("Flower Bulyan", bulyan, False),

@@ -58,16 +58,21 @@ def measure(text: str, rows: Any, f: int, repeats: int, seconds: float) -> dict[
             candidates[name] = lambda call=call: call(rows)
     times = alternate(candidates, repeats, seconds)
     same_names = [name for name, _, same in peers if same]
-    return {"ms": {k: round(v, 2) for k, v in times.items()}, "same": same_names,
-            "difference": differs}
+    return {
+        "ms": {name: round(wall, 2) for name, (wall, _) in times.items()},
+        "cpu-ms": {name: round(work, 2) for name, (_, work) in times.items()},
+        "same": same_names, "difference": differs,
+    }
 
 
 def write_table() -> None:
     """Draw all results as one Markdown file."""
     lines = ["# Rules against their peers", "", (
         "Milliseconds, medians of alternating runs on one input; `x floor` is how many times as "
-        "long as reading the input once. Peers in italics compute another definition, so that "
-        "only their time is comparable. Written by `python -m benchmarks.rules`."
+        "long as reading the input once. CPU is the processor time of all threads, which other "
+        "load on the machine stretches less. Peers: milliseconds, how many times as long, and how "
+        "many times the CPU time; those in italics compute another definition, so that only "
+        "their time is comparable. Written by `python -m benchmarks.rules`."
     ), ""]
     for path in sorted(RESULTS.glob("rules-*.json")):
         data = json.loads(path.read_text())
@@ -77,21 +82,22 @@ def write_table() -> None:
             f"{machine['processor']}, {machine['cores']} cores, NumPy {machine['numpy']}, "
             f"Numba {machine['numba']}, {machine['when']}; load average before: "
             f"{machine['load-before']}.", "",
-            "| rule | floor | flwr-resam | x floor | NumPy alone | x floor | peers |",
-            "|---|---|---|---|---|---|---|",
+            "| rule | floor | flwr-resam | x floor | CPU | NumPy alone | x floor | CPU | peers |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         for rule, entry in data["rules"].items():
-            ms = entry["ms"]
+            ms, work = entry["ms"], entry["cpu-ms"]
             floor, ours, plain = ms[FLOOR], ms[OURS], ms[PLAIN]
             peers = "; ".join(
                 f"{name if name in entry['same'] else f'*{name}*'} {value:.0f} "
-                f"({value / ours:.1f}x)"
+                f"({value / ours:.1f}x, {work[name] / work[OURS]:.1f}x)"
                 for name, value in ms.items() if name not in (FLOOR, OURS, PLAIN)
             )
             name = rule.replace("|", "\\|")
             lines.append(
-                f"| `{name}` | {floor:.1f} | {ours:.1f} | {ours / floor:.1f} | {plain:.1f} | "
-                f"{plain / floor:.1f} | {peers} |"
+                f"| `{name}` | {floor:.1f} | {ours:.1f} | {ours / floor:.1f} | "
+                f"{work[OURS]:.1f} | {plain:.1f} | {plain / floor:.1f} | {work[PLAIN]:.1f} | "
+                f"{peers} |"
             )
         lines.append("")
     (RESULTS / "rules.md").write_text("\n".join(lines))
@@ -120,7 +126,7 @@ def main() -> None:
         entry = measure(text, rows, f, arguments.repeats, arguments.seconds)
         if entry is None:
             continue
-        print(text, entry["ms"], flush=True)
+        print(text, entry["ms"], entry["cpu-ms"], flush=True)
         data["rules"][text] = entry
         data["rules"] = {r: data["rules"][r] for r in RULES if r in data["rules"]}
         path.write_text(json.dumps(data, indent=1) + "\n")

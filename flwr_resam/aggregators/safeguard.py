@@ -87,7 +87,7 @@ class Safeguard(Aggregator):
             return Aggregate(updates.combine(np.zeros(n)), np.zeros(n), state)
         share = 1.0 / len(good)
         followed = tuple(nodes[row] for row in good)
-        rows = updates.mix(np.eye(n)[good])
+        rows = updates if len(good) == n else updates.mix(np.eye(n)[good])
         kept = np.ones(len(good), dtype=bool)
         totals: dict[str, Array] = {}
         for key, window, threshold in (

@@ -10,12 +10,14 @@ from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
 from ..errors import requirement
+from .compiled import compiled
 from .threads import cores, in_order
 
 Array: TypeAlias = Any
 """An array of any library that follows the Python array API standard."""
 
 _ELEMENTS = 1 << 17  # of a block; in float64 about what one core's second-level cache holds
+_COMPILED = 1 << 20  # the same for compiled loops, and what a thread takes at a time
 _FEWEST = 1 << 20  # elements below which threads are not worth starting
 
 Result = TypeVar("Result")
@@ -73,14 +75,21 @@ class Matrix:
         NumPy blocks are visited by several threads.
         """
         height = self.n if chosen is None else len(chosen)
-        width = max(256, _ELEMENTS // max(1, height))
+        many = not self.like and height * self.d >= _FEWEST
+        # Compiled loops go through a block in tiles of their own.
+        elements = _COMPILED if many and self.single and compiled() else _ELEMENTS
+        width = max(256, elements // max(1, height))
+        run = width * (_COMPILED // elements)
 
-        def at(start: int) -> Result:
-            stop = min(start + width, self.d)
-            return visit(start, stop, self.read(start, stop, chosen))
+        def at(first: int) -> list[Result]:
+            results = []
+            for start in range(first, min(first + run, self.d), width):
+                stop = min(start + width, self.d)
+                results.append(visit(start, stop, self.read(start, stop, chosen)))
+            return results
 
-        threads = 1 if self.like or height * self.d < _FEWEST else cores()
-        return in_order(at, range(0, self.d, width), threads)
+        for results in in_order(at, range(0, self.d, run), cores() if many else 1):
+            yield from results
 
     def map_blocks(
         self, function: Callable[[Array], Array], chosen: NDArray[np.intp] | None = None
@@ -117,7 +126,6 @@ class Matrix:
         xp, bad = self.xp, np.zeros(self.n, dtype=bool)
 
         def visit(start: int, stop: int, block: Array) -> NDArray[Any] | None:  # noqa: ARG001
-            # A sum is finite only if all are; it need not be where the values are huge.
             finite = xp.isfinite(block)
             return None if bool(xp.all(finite)) else self.to_numpy(xp.all(finite, axis=1))
 

@@ -13,11 +13,21 @@ from array_api_compat import is_numpy_array
 _FEWEST = 1 << 16  # elements of a block; what is smaller is not worth importing Numba for
 
 
-def kernels_for(block: Any) -> ModuleType | None:
-    """The module `kernels` where it serves this block, None where NumPy is to be used."""
-    if not is_numpy_array(block) or block.dtype != np.float32 or block.size < _FEWEST:
+def kernels_for(block: Any, *, double: bool = False) -> ModuleType | None:
+    """The module `kernels` where it serves this block, None where NumPy is to be used.
+
+    ``double`` says that what is called takes float64 blocks too.
+    """
+    if not is_numpy_array(block) or block.size < _FEWEST:
+        return None
+    if block.dtype != np.float32 and not (double and block.dtype == np.float64):
         return None
     return _kernels() if block.strides[1] == block.itemsize else None
+
+
+def compiled() -> bool:
+    """Whether there are compiled loops at all."""
+    return _kernels() is not None
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ def inner_products(block: Any, centre: Any) -> Any:
     -------
     (n + 1, n + 1) float64 array
     """
-    if (kernels := kernels_for(block)) is not None:
+    if (kernels := kernels_for(block, double=True)) is not None:
         count = len(block) + 1
         table = np.empty((kernels.padded(count), kernels.padded(count)))
         kernels.inner_products(block, np.ascontiguousarray(centre[0]), table)

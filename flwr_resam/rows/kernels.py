@@ -1,4 +1,4 @@
-"""Compiled loops for wide float32 blocks, used where Numba is installed (the extra `speed`).
+"""Compiled loops for wide blocks, used where Numba is installed (the extra `speed`).
 
 Each gives what the NumPy code that it stands for gives: order statistics bit for bit, sums of
 products to the last digits of float64. The machine code is kept in Numba's cache, so that it is
@@ -12,35 +12,44 @@ from typing import Any
 import numba
 import numpy as np
 
+_WIDE = 512  # columns that are read at a time: short pieces of many rows are slow to fetch
 _TILE = 64  # columns that are sorted at a time: the rows of a tile fit in the first-level cache
 _DEEP = 128  # the same for inner products
-_LONG = 2048  # the same for weighted sums
+_LONG = 4096  # the same for weighted sums
 _SIGNS = np.int32(31)
 _FLIP = np.int32(0x7FFFFFFF)
 
 
 @numba.njit(nogil=True, cache=True)
-def _sorted_tile(keys: Any, start: int, stop: int, comparators: Any, tile: Any) -> None:
-    """Fill the tile with columns of float32 values, sorted; ``keys`` are their bits.
+def _load(keys: Any, start: int, stop: int, tiles: Any) -> None:
+    """Fill tiles with float32 values, given and kept as integers in the same order.
 
     With the bits below the sign flipped where it is set, integers are in the order of the
     floats, and integers are compared many at a time.
     """
     for i in range(len(keys)):
-        row = keys[i]
-        for t in range(stop - start):
-            key = row[start + t]
-            tile[i, t] = key ^ ((key >> _SIGNS) & _FLIP)
+        row = keys[i, start:stop]
+        for first in range(0, len(row), _TILE):
+            piece, line = row[first : first + _TILE], tiles[first // _TILE, i]
+            for t in range(len(piece)):
+                key = piece[t]
+                line[t] = key ^ ((key >> _SIGNS) & _FLIP)
+
+
+@numba.njit(nogil=True, cache=True)
+def _sort(tile: Any, comparators: Any) -> None:
+    """Sort the columns of a tile and turn its integers back into the bits of floats."""
     for c in range(len(comparators)):
         low, high = tile[comparators[c, 0]], tile[comparators[c, 1]]
         for t in range(_TILE):
             a, b = low[t], high[t]
             low[t] = min(a, b)
             high[t] = max(a, b)
-    for i in range(len(keys)):
+    for i in range(len(tile)):
+        line = tile[i]
         for t in range(_TILE):
-            key = tile[i, t]
-            tile[i, t] = key ^ ((key >> _SIGNS) & _FLIP)
+            key = line[t]
+            line[t] = key ^ ((key >> _SIGNS) & _FLIP)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -56,43 +65,55 @@ def _sum(values: Any, first: int, end: int, total: Any) -> None:
 def mean_between(keys: Any, comparators: Any, first: int, end: int, out: Any) -> None:
     """Mean of the ranks ``first .. end - 1`` of each column."""
     n, width = keys.shape
-    tile = np.zeros((n, _TILE), np.int32)
+    tiles = np.zeros((_WIDE // _TILE, n, _TILE), np.int32)
     total = np.empty(_TILE)
-    for start in range(0, width, _TILE):
-        stop = min(start + _TILE, width)
-        _sorted_tile(keys, start, stop, comparators, tile)
-        _sum(tile.view(np.float32), first, end, total)
-        for t in range(stop - start):
-            out[start + t] = total[t] / (end - first)
+    for start in range(0, width, _WIDE):
+        stop = min(start + _WIDE, width)
+        _load(keys, start, stop, tiles)
+        for place in range(start, stop, _TILE):
+            tile = tiles[(place - start) // _TILE]
+            _sort(tile, comparators)
+            _sum(tile.view(np.float32), first, end, total)
+            for t in range(min(_TILE, stop - place)):
+                out[place + t] = total[t] / (end - first)
 
 
 @numba.njit(nogil=True, cache=True)
 def mean_around(keys: Any, comparators: Any, first: int, end: int, k: int, out: Any) -> None:
     """Mean of the k values nearest to the mean of the ranks ``first .. end - 1``."""
     n, width = keys.shape
-    tile = np.zeros((n, _TILE), np.int32)
+    tiles = np.zeros((_WIDE // _TILE, n, _TILE), np.int32)
     total = np.empty(_TILE)
-    for start in range(0, width, _TILE):
-        stop = min(start + _TILE, width)
-        _sorted_tile(keys, start, stop, comparators, tile)
-        values = tile.view(np.float32)
-        _sum(values, first, end, total)
+    for start in range(0, width, _WIDE):
+        stop = min(start + _WIDE, width)
+        _load(keys, start, stop, tiles)
+        for place in range(start, stop, _TILE):
+            tile = tiles[(place - start) // _TILE]
+            _sort(tile, comparators)
+            _sum(tile.view(np.float32), first, end, total)
+            _sum_nearest(tile, tile.view(np.float32), total, end - first, k)
+            for t in range(min(_TILE, stop - place)):
+                out[place + t] = total[t] / k
+
+
+@numba.njit(nogil=True, cache=True)
+def _sum_nearest(bits: Any, values: Any, total: Any, count: int, k: int) -> None:
+    """The sum of the k values nearest to ``total / count``, into ``total``."""
+    n = len(values)
+    for t in range(_TILE):
+        total[t] = 2.0 * (total[t] / count)
+    # Row k + i becomes what the window holds in place of row i: k + i if it is nearer.
+    for i in range(n - k):
+        leaves, enters = values[i], values[k + i]
+        stays, into = bits[i], bits[k + i]
         for t in range(_TILE):
-            total[t] = 2.0 * (total[t] / (end - first))
-        # Row k + i becomes what the window holds in place of row i, k + i if it is nearer.
-        for i in range(n - k):
-            leaves, enters = values[i], values[k + i]
-            stays, into = tile[i], tile[k + i]
-            for t in range(_TILE):
-                if not np.float64(leaves[t]) + np.float64(enters[t]) < total[t]:
-                    into[t] = stays[t]
-        total[:] = 0.0
-        for r in range(k):
-            row = values[r + (n - 1 - r) // k * k]
-            for t in range(_TILE):
-                total[t] += row[t]
-        for t in range(stop - start):
-            out[start + t] = total[t] / k
+            if not np.float64(leaves[t]) + np.float64(enters[t]) < total[t]:
+                into[t] = stays[t]
+    total[:] = 0.0
+    for r in range(k):
+        row = values[r + (n - 1 - r) // k * k]
+        for t in range(_TILE):
+            total[t] += row[t]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -103,15 +124,24 @@ def weighted_sum(weights: Any, block: Any, out: Any) -> None:
     for start in range(0, width, _LONG):
         stop = min(start + _LONG, width)
         total[:] = 0.0
-        for i in range(n):
+        i = 0
+        while i + 4 <= n:  # four rows at a time: the sums are loaded and stored less often
+            r0, r1 = block[i, start:stop], block[i + 1, start:stop]
+            r2, r3 = block[i + 2, start:stop], block[i + 3, start:stop]
+            w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+            for t in range(len(r0)):
+                total[t] = (((total[t] + w0 * r0[t]) + w1 * r1[t]) + w2 * r2[t]) + w3 * r3[t]
+            i += 4
+        while i < n:
             row, weight = block[i, start:stop], weights[i]
             for t in range(len(row)):
                 total[t] += weight * row[t]
+            i += 1
         for t in range(stop - start):
             out[start + t] = total[t]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(nogil=True, cache=True)
 def inner_products(block: Any, centre: Any, out: Any) -> None:
     """``<p_i - c, p_j - c>`` of the rows and the origin: the lower triangle of ``out``.
 
@@ -119,44 +149,57 @@ def inner_products(block: Any, centre: Any, out: Any) -> None:
     """
     n, width = block.shape
     height = len(out)
-    tile = np.zeros((height, _DEEP))
+    tiles = np.zeros((_WIDE // _DEEP, height, _DEEP))
     out[:] = 0.0
-    for start in range(0, width, _DEEP):
-        stop = min(start + _DEEP, width)
-        if stop - start < _DEEP:
-            tile[:] = 0.0
-        middle, last = centre[start:stop], tile[n]
-        for t in range(len(middle)):
-            last[t] = -np.float64(middle[t])
+    for start in range(0, width, _WIDE):
+        stop = min(start + _WIDE, width)
+        if stop - start < _WIDE:
+            tiles[:] = 0.0
+        middle = centre[start:stop]
+        for first in range(0, len(middle), _DEEP):
+            piece, last = middle[first : first + _DEEP], tiles[first // _DEEP, n]
+            for t in range(len(piece)):
+                last[t] = -np.float64(piece[t])
         for i in range(n):
-            row, line = block[i, start:stop], tile[i]
-            for t in range(len(row)):
-                line[t] = np.float64(row[t]) + last[t]
-        for i in range(0, height, 3):
-            x0, x1, x2 = tile[i], tile[i + 1], tile[i + 2]
-            for j in range(0, i + 1, 3):
-                y0, y1, y2 = tile[j], tile[j + 1], tile[j + 2]
-                s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = 0.0
-                for t in range(_DEEP):
-                    a0, a1, a2, b0, b1, b2 = x0[t], x1[t], x2[t], y0[t], y1[t], y2[t]
-                    s00 += a0 * b0
-                    s01 += a0 * b1
-                    s02 += a0 * b2
-                    s10 += a1 * b0
-                    s11 += a1 * b1
-                    s12 += a1 * b2
-                    s20 += a2 * b0
-                    s21 += a2 * b1
-                    s22 += a2 * b2
-                out[i, j] += s00
-                out[i, j + 1] += s01
-                out[i, j + 2] += s02
-                out[i + 1, j] += s10
-                out[i + 1, j + 1] += s11
-                out[i + 1, j + 2] += s12
-                out[i + 2, j] += s20
-                out[i + 2, j + 1] += s21
-                out[i + 2, j + 2] += s22
+            row = block[i, start:stop]
+            for first in range(0, len(row), _DEEP):
+                piece = row[first : first + _DEEP]
+                line, last = tiles[first // _DEEP, i], tiles[first // _DEEP, n]
+                for t in range(len(piece)):
+                    line[t] = np.float64(piece[t]) + last[t]
+        for tile in range(len(tiles)):
+            _add_products(tiles[tile], out)
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _add_products(tile: Any, out: Any) -> None:
+    """Add the products of the tile's rows to the lower triangle, three by three."""
+    height = len(out)
+    for i in range(0, height, 3):
+        x0, x1, x2 = tile[i], tile[i + 1], tile[i + 2]
+        for j in range(0, i + 1, 3):
+            y0, y1, y2 = tile[j], tile[j + 1], tile[j + 2]
+            s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = 0.0
+            for t in range(_DEEP):
+                a0, a1, a2, b0, b1, b2 = x0[t], x1[t], x2[t], y0[t], y1[t], y2[t]
+                s00 += a0 * b0
+                s01 += a0 * b1
+                s02 += a0 * b2
+                s10 += a1 * b0
+                s11 += a1 * b1
+                s12 += a1 * b2
+                s20 += a2 * b0
+                s21 += a2 * b1
+                s22 += a2 * b2
+            out[i, j] += s00
+            out[i, j + 1] += s01
+            out[i, j + 2] += s02
+            out[i + 1, j] += s10
+            out[i + 1, j + 1] += s11
+            out[i + 1, j + 2] += s12
+            out[i + 2, j] += s20
+            out[i + 2, j + 1] += s21
+            out[i + 2, j + 2] += s22
 
 
 def padded(points: int) -> int:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import islice
-from typing import TypeVar
+from threading import Condition, Thread
+from typing import Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -31,32 +30,83 @@ def cores() -> int:
 def in_order(
     function: Callable[[Item], Result], items: Sequence[Item], threads: int
 ) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in order, a few ahead of what is asked for.
+    """Yield ``function(item)`` for each item, in order, worked on by the caller and by helpers.
 
-    BLAS has one thread meanwhile: on blocks of few rows its own threads wait for each other
-    longer than they work, and where other processes want the cores, a hundred times as long.
+    The caller works too, so that on a busy machine it waits for nobody who has yet to be given
+    a core. BLAS has one thread meanwhile: on blocks of few rows its own threads wait for each
+    other longer than they work, and where other processes want the cores, a hundred times as
+    long.
 
     Examples
     --------
     >>> list(in_order(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    threads = min(threads, len(items))
     with _blas().limit(limits=1, user_api="blas"):
-        if threads < 2:
+        if min(threads, len(items)) < 2:
             yield from map(function, items)
             return
-        with ThreadPoolExecutor(threads) as pool:
-            waiting = iter(items)
-            ahead = [pool.submit(function, item) for item in islice(waiting, 4 * threads)]
-            try:
-                while ahead:
-                    result = ahead.pop(0).result()
-                    ahead += [pool.submit(function, item) for item in islice(waiting, 1)]
-                    yield result
-            finally:
-                for future in ahead:
-                    future.cancel()
+        team = _Team(function, items)
+        helpers = [Thread(target=team.help) for _ in range(min(threads, len(items)) - 1)]
+        try:
+            for helper in helpers:
+                helper.start()
+            for index in range(len(items)):
+                yield team.result(index)
+        finally:
+            team.stop()
+            for helper in helpers:
+                if helper.ident is not None:
+                    helper.join()
+
+
+class _Team(Generic[Item, Result]):
+    """Items that several threads take one by one, and their results."""
+
+    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+        self._function = function
+        self._items = items
+        self._next = 0
+        self._results: dict[int, Result] = {}
+        self._error: BaseException | None = None
+        self._changed = Condition()
+
+    def help(self) -> None:
+        """Work until no item is left; an error ends the work of all."""
+        try:
+            while self._work():
+                pass
+        except BaseException as error:  # it is the caller's, who raises it
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def result(self, index: int) -> Result:
+        """Work until the result of this item is there."""
+        while index not in self._results and self._error is None and self._work():
+            pass
+        with self._changed:
+            self._changed.wait_for(lambda: index in self._results or self._error is not None)
+            if index not in self._results and self._error is not None:
+                raise self._error
+            return self._results.pop(index)
+
+    def stop(self) -> None:
+        """Leave the rest undone."""
+        with self._changed:
+            self._next = len(self._items)
+
+    def _work(self) -> bool:
+        with self._changed:
+            index = self._next
+            if index >= len(self._items):
+                return False
+            self._next += 1
+        result = self._function(self._items[index])
+        with self._changed:
+            self._results[index] = result
+            self._changed.notify_all()
+        return True
 
 
 @lru_cache(maxsize=1)
