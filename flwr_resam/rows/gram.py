@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-from .compiled import kernels_for
+from .compiled import flat_rows, kernels_for
 
 
 def inner_products(block: Any, centre: Any) -> Any:
@@ -25,7 +25,9 @@ def inner_products(block: Any, centre: Any) -> Any:
     if (kernels := kernels_for(block, double=True)) is not None:
         count = len(block) + 1
         table = np.empty((kernels.padded(count), kernels.padded(count)))
-        kernels.inner_products(block, np.ascontiguousarray(centre[0]), table)
+        line, step = flat_rows(block)
+        middle = np.ascontiguousarray(centre[0])
+        kernels.inner_products(line, step, len(block), middle, table)
         lower = np.tril(table[:count, :count])
         return lower + np.tril(lower, -1).T
     points = about(block, centre)

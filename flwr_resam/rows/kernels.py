@@ -1,8 +1,9 @@
 """Compiled loops for wide blocks, used where Numba is installed (the extra `speed`).
 
-Each gives what the NumPy code that it stands for gives: order statistics bit for bit, sums of
-products to the last digits of float64. The machine code is kept in Numba's cache, so that it is
-compiled once for an installation, not once for a run.
+Rows are given as one line of memory, in which row i begins at ``i * step``. Each loop gives what
+the NumPy code that it stands for gives: order statistics bit for bit, sums of products to the
+last digits of float64. The machine code is kept in Numba's cache, so that it is compiled once for
+an installation, not once for a run.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ _FLIP = np.int32(0x7FFFFFFF)
 
 
 @numba.njit(nogil=True, cache=True)
-def _load(keys: Any, start: int, stop: int, tiles: Any) -> None:
+def _load(keys: Any, step: int, start: int, stop: int, tiles: Any) -> None:
     """Fill tiles with float32 values, given and kept as integers in the same order.
 
     With the bits below the sign flipped where it is set, integers are in the order of the
     floats, and integers are compared many at a time.
     """
-    for i in range(len(keys)):
-        row = keys[i, start:stop]
+    for i in range(tiles.shape[1]):
+        row = keys[i * step + start : i * step + stop]
         for first in range(0, len(row), _TILE):
             piece, line = row[first : first + _TILE], tiles[first // _TILE, i]
             for t in range(len(piece)):
@@ -62,14 +63,16 @@ def _sum(values: Any, first: int, end: int, total: Any) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def mean_between(keys: Any, comparators: Any, first: int, end: int, out: Any) -> None:
+def mean_between(
+    keys: Any, step: int, n: int, comparators: Any, first: int, end: int, out: Any
+) -> None:
     """Mean of the ranks ``first .. end - 1`` of each column."""
-    n, width = keys.shape
+    width = len(out)
     tiles = np.zeros((_WIDE // _TILE, n, _TILE), np.int32)
     total = np.empty(_TILE)
     for start in range(0, width, _WIDE):
         stop = min(start + _WIDE, width)
-        _load(keys, start, stop, tiles)
+        _load(keys, step, start, stop, tiles)
         for place in range(start, stop, _TILE):
             tile = tiles[(place - start) // _TILE]
             _sort(tile, comparators)
@@ -79,14 +82,16 @@ def mean_between(keys: Any, comparators: Any, first: int, end: int, out: Any) ->
 
 
 @numba.njit(nogil=True, cache=True)
-def mean_around(keys: Any, comparators: Any, first: int, end: int, k: int, out: Any) -> None:
+def mean_around(
+    keys: Any, step: int, n: int, comparators: Any, first: int, end: int, k: int, out: Any
+) -> None:
     """Mean of the k values nearest to the mean of the ranks ``first .. end - 1``."""
-    n, width = keys.shape
+    width = len(out)
     tiles = np.zeros((_WIDE // _TILE, n, _TILE), np.int32)
     total = np.empty(_TILE)
     for start in range(0, width, _WIDE):
         stop = min(start + _WIDE, width)
-        _load(keys, start, stop, tiles)
+        _load(keys, step, start, stop, tiles)
         for place in range(start, stop, _TILE):
             tile = tiles[(place - start) // _TILE]
             _sort(tile, comparators)
@@ -117,23 +122,24 @@ def _sum_nearest(bits: Any, values: Any, total: Any, count: int, k: int) -> None
 
 
 @numba.njit(nogil=True, cache=True)
-def weighted_sum(weights: Any, block: Any, out: Any) -> None:
-    """``weights @ block``, added up row by row."""
-    n, width = block.shape
+def weighted_sum(weights: Any, line: Any, step: int, out: Any) -> None:
+    """``weights @ rows``, added up row by row."""
+    n, width = len(weights), len(out)
     total = np.empty(_LONG)
     for start in range(0, width, _LONG):
         stop = min(start + _LONG, width)
         total[:] = 0.0
         i = 0
         while i + 4 <= n:  # four rows at a time: the sums are loaded and stored less often
-            r0, r1 = block[i, start:stop], block[i + 1, start:stop]
-            r2, r3 = block[i + 2, start:stop], block[i + 3, start:stop]
+            a, b = i * step + start, i * step + stop
+            r0, r1 = line[a:b], line[a + step : b + step]
+            r2, r3 = line[a + 2 * step : b + 2 * step], line[a + 3 * step : b + 3 * step]
             w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
             for t in range(len(r0)):
                 total[t] = (((total[t] + w0 * r0[t]) + w1 * r1[t]) + w2 * r2[t]) + w3 * r3[t]
             i += 4
         while i < n:
-            row, weight = block[i, start:stop], weights[i]
+            row, weight = line[i * step + start : i * step + stop], weights[i]
             for t in range(len(row)):
                 total[t] += weight * row[t]
             i += 1
@@ -142,13 +148,12 @@ def weighted_sum(weights: Any, block: Any, out: Any) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def inner_products(block: Any, centre: Any, out: Any) -> None:
+def inner_products(values: Any, step: int, n: int, centre: Any, out: Any) -> None:
     """``<p_i - c, p_j - c>`` of the rows and the origin: the lower triangle of ``out``.
 
     ``out`` has as many rows as `padded` says; those past the origin's are of no use.
     """
-    n, width = block.shape
-    height = len(out)
+    width, height = len(centre), len(out)
     tiles = np.zeros((_WIDE // _DEEP, height, _DEEP))
     out[:] = 0.0
     for start in range(0, width, _WIDE):
@@ -161,7 +166,7 @@ def inner_products(block: Any, centre: Any, out: Any) -> None:
             for t in range(len(piece)):
                 last[t] = -np.float64(piece[t])
         for i in range(n):
-            row = block[i, start:stop]
+            row = values[i * step + start : i * step + stop]
             for first in range(0, len(row), _DEEP):
                 piece = row[first : first + _DEEP]
                 line, last = tiles[first // _DEEP, i], tiles[first // _DEEP, n]

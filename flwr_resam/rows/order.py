@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-from .compiled import kernels_for
+from .compiled import flat_rows, kernels_for
 from .network import comparator_table, order_rows
 
 Array: TypeAlias = Any
@@ -41,7 +41,8 @@ def mean_between(block: Array, first: int, stop: int) -> Array:
     if (kernels := kernels_for(block)) is not None:
         out = np.empty(block.shape[1])
         table = comparator_table(len(block), tuple(range(first, stop)))
-        kernels.mean_between(block.view(np.int32), table, first, stop, out)
+        line, step = flat_rows(block)
+        kernels.mean_between(line.view(np.int32), step, len(block), table, first, stop, out)
         return out
     row = _ordered(block, range(first, stop))
     return _sum([row(rank) for rank in range(first, stop)]) / (stop - first)
@@ -97,7 +98,8 @@ def _mean_around(block: Array, first: int, stop: int, k: int) -> Array:
     if (kernels := kernels_for(block)) is not None:
         out = np.empty(block.shape[1])
         table = comparator_table(n, tuple(range(n)))
-        kernels.mean_around(block.view(np.int32), table, first, stop, k, out)
+        line, step = flat_rows(block)
+        kernels.mean_around(line.view(np.int32), step, n, table, first, stop, k, out)
         return out
     row = _ordered(block, range(n))
     centre = _sum([row(rank) for rank in range(first, stop)]) / (stop - first)

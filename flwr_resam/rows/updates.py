@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from .blocks import Array, Matrix, Row, Rows
-from .compiled import kernels_for
+from .compiled import flat_rows, kernels_for
 from .geometry import Geometry, measure
 from .in_range import in_range
 
@@ -142,7 +142,7 @@ def _product(source: Matrix, weights: NDArray[np.float64], block: Array) -> Arra
     """``weights @ block`` in float64, where the block lies."""
     if weights.ndim == 1 and (kernels := kernels_for(block)) is not None:
         out = np.empty(block.shape[1])
-        kernels.weighted_sum(weights, block, out)
+        kernels.weighted_sum(weights, *flat_rows(block), out)
         return out
     xp = array_namespace(block)
     return xp.matmul(source.asarray(weights), xp.astype(block, xp.float64, copy=False))
