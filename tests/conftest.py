@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from hypothesis import settings
 
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
 from flwr_resam import InProcessGrid
+from simulations.processes import ProcessGroup, free_ports
 from tests.support import idx
 
 # The same examples in every run and no clock, so that what passes here passes there;
@@ -70,3 +73,28 @@ def small_mnist(tmp_path: Path) -> Iterator[Path]:
     raw.chmod(0o555)
     yield tmp_path
     raw.chmod(0o755)
+
+
+def _await_text(path: Path, text: str) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def two_ray_nodes(tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray cluster of two nodes of one core each, started as a person would."""
+    small = [
+        "--block", "--num-cpus=1", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1",
+    ]
+    # Ray's sockets lie in this folder, and a socket's path is short.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, ProcessGroup({}) as group:
+        (port,) = free_ports(1)
+        head = ["ray", "start", "--head", f"--port={port}", f"--temp-dir={folder}", *small]
+        group.start([*head, "--include-dashboard=false"], tmp_path, tmp_path / "head.log")
+        _await_text(tmp_path / "head.log", "Ray runtime started")
+        second = ["ray", "start", f"--address=127.0.0.1:{port}", *small]
+        group.start(second, tmp_path, tmp_path / "second.log")
+        _await_text(tmp_path / "second.log", "Ray runtime started")
+        yield f"127.0.0.1:{port}"

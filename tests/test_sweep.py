@@ -201,18 +201,11 @@ def test_a_sweep_that_is_killed_goes_on_and_gives_what_single_runs_give(tmp_path
 
 
 @pytest.mark.slow
-def test_a_sweep_spreads_over_a_cluster_of_two_nodes(tmp_path):
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        cluster.add_node(num_cpus=1)
-        experiments = read_grid(grid(tmp_path))[:4]
-        broken = replace(experiments[0], dataset="nowhere")
-        seen = []
-        sweep([broken, *experiments], tmp_path, cluster.address, seen.append)
-    finally:
-        cluster.shutdown()
+def test_a_sweep_spreads_over_a_cluster_of_two_nodes(two_ray_nodes, tmp_path):
+    experiments = read_grid(grid(tmp_path))[:4]
+    broken = replace(experiments[0], dataset="nowhere")
+    seen = []
+    sweep([broken, *experiments], tmp_path, two_ray_nodes, seen.append)
     runs = read_runs(tmp_path)
     assert len(seen) == len(runs) == 5
     assert "nowhere" in runs[key_of(broken.run_config())].error
