@@ -47,13 +47,21 @@ def measure(text: str, rows: Any, f: int, repeats: int, seconds: float) -> dict[
     candidates: dict[str, Any] = {
         FLOOR: rows.max, OURS: lambda: rule(rows, f=f), PLAIN: plain,
     }
+    failed: list[str] = []
     for name, call, same in peers:
         start = time.perf_counter()
-        found = np.asarray(call(rows))
+        try:
+            found = np.asarray(call(rows))
+        except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            failed.append(name)
+            continue
         if same:
-            differs[name] = float(np.abs(found - result).max() / np.abs(result).max())
-            if differs[name] > 1e-3:
-                raise SystemExit(f"{text}: {name} is off by {differs[name]:.2g}")
+            off = np.abs(found - result) > 1e-5 * np.abs(result).max()
+            differs[name] = float(off.mean())  # not 0: of two values as far out, one goes
+            if differs[name] > 1e-4:
+                raise SystemExit(f"{text}: {name} differs in {differs[name]:.2g} of coordinates")
         if time.perf_counter() - start < 4 * seconds:
             candidates[name] = lambda call=call: call(rows)
     times = alternate(candidates, repeats, seconds)
@@ -61,7 +69,7 @@ def measure(text: str, rows: Any, f: int, repeats: int, seconds: float) -> dict[
     return {
         "ms": {name: round(wall, 2) for name, (wall, _) in times.items()},
         "cpu-ms": {name: round(work, 2) for name, (_, work) in times.items()},
-        "same": same_names, "difference": differs,
+        "same": same_names, "share-that-differs": differs, "out-of-memory": failed,
     }
 
 
@@ -93,6 +101,8 @@ def write_table() -> None:
                 f"({value / ours:.1f}x, {work[name] / work[OURS]:.1f}x)"
                 for name, value in ms.items() if name not in (FLOOR, OURS, PLAIN)
             )
+            peers += "".join(f"; {name}: out of memory" for name in entry.get("out-of-memory", ()))
+            peers = peers.removeprefix("; ")
             name = rule.replace("|", "\\|")
             lines.append(
                 f"| `{name}` | {floor:.1f} | {ours:.1f} | {ours / floor:.1f} | "

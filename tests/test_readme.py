@@ -3,6 +3,7 @@
 import json
 import re
 
+from benchmarks.summary import summary as summary_of_rules
 from simulations.experiment import PROJECT
 from simulations.robustness import Cell, markdown, summary
 
@@ -17,6 +18,14 @@ def test_the_robustness_tables_are_those_of_the_committed_figures():
     assert markdown(cells) in README
     written = (PROJECT / "docs" / "robustness" / "robustness.md").read_text(encoding="utf-8")
     assert written == f"{summary(cells)}\n{markdown(cells)}"
+
+
+def test_the_table_of_what_rules_cost_is_that_of_the_committed_figures():
+    results = PROJECT / "benchmarks" / "results"
+    written = (results / "summary.md").read_text(encoding="utf-8")
+    assert written in README
+    found = json.loads((results / "rules-n25-d1000000-f5.json").read_text(encoding="utf-8"))
+    assert written == summary_of_rules(found)
 
 
 def test_every_file_that_the_readme_names_is_there():
