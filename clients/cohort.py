@@ -18,7 +18,7 @@ from flwr.app import ArrayRecord
 from torch import nn
 
 from clients import data, models, training
-from clients.grouped import can_group, grouped_gradients, regularise_and_clip
+from clients.grouped import at_once, can_group, grouped_gradients, regularise_and_clip
 from clients.settings import ClientSettings
 from clients.training import Training
 
@@ -103,21 +103,23 @@ def _train(
     """One local step of every partition of a group."""
     dataset = data.load(settings.dataset, settings.data_dir)
     model.load_state_dict(training.state_dict(arrays))
-    batches = [
-        training.batch(
-            dataset, settings, partition,
-            training.batch_generator(settings, server_round, partition), flip_labels,
-        )
-        for partition in group
-    ]
-    inputs = torch.stack([inputs for inputs, _ in batches])
-    labels = torch.stack([labels for _, labels in batches])
-    gradients, losses = grouped_gradients(cast(nn.Sequential, model), inputs, labels)
-    regularise_and_clip(gradients, model, settings.l2, settings.clip_norm)
-    return {
-        partition: Training(
-            {name: values[index].numpy() for name, values in gradients.items()},
-            float(losses[index]), settings.batch_size,
-        )
-        for index, partition in enumerate(group)
-    }
+    members = list(group)
+    size = max(1, at_once(model) // settings.batch_size)
+    found: dict[int, Training] = {}
+    for start in range(0, len(members), size):
+        piece = members[start : start + size]
+        batches = [
+            training.batch(
+                dataset, settings, partition,
+                training.batch_generator(settings, server_round, partition), flip_labels,
+            )
+            for partition in piece
+        ]
+        inputs = torch.stack([inputs for inputs, _ in batches])
+        labels = torch.stack([labels for _, labels in batches])
+        gradients, losses = grouped_gradients(cast(nn.Sequential, model), inputs, labels)
+        regularise_and_clip(gradients, model, settings.l2, settings.clip_norm)
+        for index, partition in enumerate(piece):
+            update = {name: values[index].numpy() for name, values in gradients.items()}
+            found[partition] = Training(update, float(losses[index]), settings.batch_size)
+    return found

@@ -19,6 +19,8 @@ from clients.seeds import generator
 from clients.settings import ClientSettings
 from flwr_resam.packing import unpack
 
+_EVALUATED = 250  # examples at a time; what a convolution makes of more no longer fits a cache
+
 
 @dataclass(frozen=True)
 class Training:
@@ -84,7 +86,9 @@ def train(
                 if step + 1 < settings.local_steps:
                     value.sub_(settings.local_learning_rate * value.grad)
     update: dict[str, NDArray[Any]] = _buffers(model, sent)
-    update |= {name: (value / settings.local_steps).numpy() for name, value in total.items()}
+    update |= {
+        name: (value / settings.local_steps).contiguous().numpy() for name, value in total.items()
+    }
     return Training(update, float(np.mean(losses)), settings.local_steps * settings.batch_size)
 
 
@@ -141,12 +145,13 @@ def state_dict(arrays: ArrayRecord) -> dict[str, torch.Tensor]:
 def accuracy(arrays: ArrayRecord, model: nn.Module, dataset: Dataset) -> tuple[float, float]:
     """Return the accuracy and the mean loss of a model with these arrays on the test set."""
     model.load_state_dict(state_dict(arrays))
-    model.eval()
+    models.channels_last(model).eval()
     correct, loss = 0, 0.0
     with torch.no_grad():
-        for start in range(0, len(dataset.test_y), 2000):
-            labels = torch.from_numpy(dataset.test_y[start : start + 2000])
-            scores = model(torch.from_numpy(dataset.test_inputs[start : start + 2000]))
+        for start in range(0, len(dataset.test_y), _EVALUATED):
+            part = slice(start, start + _EVALUATED)
+            labels = torch.from_numpy(dataset.test_y[part])
+            scores = model(torch.from_numpy(dataset.test_inputs[part]))
             correct += int((scores.argmax(dim=1) == labels).sum())
             loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
     return correct / len(dataset.test_y), loss / len(dataset.test_y)
