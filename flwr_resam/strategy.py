@@ -240,7 +240,8 @@ class Resam(TolerantFedAvg):
         )
         self._log_round(admitted, expected, f)
         metrics = admitted.counts(expected)
-        done = None if f is None else self._aggregate(admitted, f, server_round, layout, model)
+        found = None if f is None else self._aggregate(admitted, f, server_round, layout, model)
+        done, size = (None, 0.0) if found is None else found
         if self.output_dir is not None:
             self._ledger = self._ledger or Ledger(self.output_dir)
             self._ledger.add(round_lines(server_round, asked, admitted, done))
@@ -252,15 +253,18 @@ class Resam(TolerantFedAvg):
         gamma = rate(server_round) if callable(rate) else rate
         new_model = descend(layout, model, vector, gamma, self.weight_decay)
         metrics["f-effective"] = f
-        metrics["update-norm"] = size_of(vector)
+        metrics["update-norm"] = size
         reported = self._reported(self.train_metrics_aggr_fn, admitted.contents)
         metrics.update({key: value for key, value in reported.items() if key not in metrics})
         return new_model, metrics
 
     def _aggregate(
         self, admitted: Admitted, f: int, server_round: int, layout: Layout, model: ArrayRecord
-    ) -> Aggregate | None:
-        """Apply the rule; None where the numbers that came leave it without a finite result."""
+    ) -> tuple[Aggregate, float] | None:
+        """Apply the rule; None where the numbers that came leave it without a finite result.
+
+        The number beside the result is its norm.
+        """
         rows = list(admitted.rows.values())
         generator = np.random.default_rng([self.seed or 0, server_round])
         learnt = layout.learnt
@@ -278,13 +282,14 @@ class Resam(TolerantFedAvg):
                 raise  # nothing is missing, so it is the user's to mend
             logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
             return None
-        if np.isnan(size_of(to_numpy(done.vector))):
+        size = size_of(to_numpy(done.vector))
+        if np.isnan(size):
             logger.log(ERROR, "\t> The result of `%s` is not finite", self.aggregator)
             return None
         if done.note:
             logger.log(WARNING, "\t> %s", done.note)
         self._rule_state = done.state
-        return done
+        return done, size
 
     def _skip(self, metrics: MetricRecord) -> tuple[None, MetricRecord]:
         logger.log(ERROR, "\t> Round skipped, the model stays")
