@@ -94,6 +94,17 @@ def test_names_read_back(name):
     assert attack.knowledge in ("alone", "knows the rule", "omniscient")
 
 
+COLUMNWISE = [name for name in sorted(ATTACKS) if ATTACKS[name].columnwise]
+
+
+@pytest.mark.parametrize("name", COLUMNWISE)
+def test_rows_made_a_few_columns_at_a_time_are_those_made_at_once(name, monkeypatch):
+    whole = ready(name)(HONEST, 3)
+    monkeypatch.setattr("flwr_resam.attacks.attack._COLUMNS", 2)
+    np.testing.assert_allclose(ready(name)(HONEST, 3), whole, rtol=1e-12)
+    assert len(COLUMNWISE) >= 4
+
+
 @pytest.mark.parametrize(
     ("n", "f", "z"), [(50, 24, 1.4261), (25, 11, 1.0676), (15, 5, 0.5244), (51, 24, 1.4461)]
 )

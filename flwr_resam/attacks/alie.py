@@ -34,6 +34,7 @@ class ALIE(MemorylessAttack):
 
     z: float | None = None
     name: ClassVar[str] = "alie"
+    columnwise: ClassVar[bool] = True
     honest_needed: ClassVar[int] = 2
 
     def check(self, honest: int, count: int) -> None:

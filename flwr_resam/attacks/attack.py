@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import requirement
+from ..rows.threads import cores, in_order
 from ..rule import Aggregator, Round
+
+_COLUMNS = 1 << 13  # that many float64 columns of a few nodes stay in a core's cache
+_FEWEST = 16  # blocks below which threads are not worth starting
 
 
 class Attack(ABC):
@@ -31,12 +35,16 @@ class Attack(ABC):
         The least number of honest rows.
     finite : bool
         Whether the rows are finite, whatever the honest ones are.
+    columnwise : bool
+        Whether each coordinate of the rows depends on that coordinate alone, and on no memory
+        and no draw: such rows are made a few thousand coordinates at a time.
     """
 
     name: ClassVar[str]
     knowledge: ClassVar[str] = "omniscient"
     honest_needed: ClassVar[int] = 1
     finite: ClassVar[bool] = True
+    columnwise: ClassVar[bool] = False
 
     def __call__(
         self, honest: NDArray[Any], count: int, *, round: Round | None = None
@@ -75,7 +83,24 @@ class Attack(ABC):
                 f"{honest.ndim} dimension(s)", "Stack the flattened updates",
             )
         self.check(len(honest), count)
-        rows, state = self._step(honest.astype(np.float64), count, state, round or Round())
+        if not self.columnwise:
+            return self._made(honest, count, state, round or Round())
+        rows = np.empty((count, honest.shape[1]), honest.dtype)
+
+        def make(start: int) -> None:
+            part = slice(start, start + _COLUMNS)
+            rows[:, part], _ = self._made(honest[:, part], count, state, round or Round())
+
+        starts = range(0, honest.shape[1], _COLUMNS)
+        for _ in in_order(make, starts, cores() if len(starts) > _FEWEST else 1):
+            pass
+        return rows, state
+
+    def _made(
+        self, honest: NDArray[Any], count: int, state: Any, round: Round
+    ) -> tuple[NDArray[Any], Any]:
+        """Rows in float64, clipped to what the dtype of the honest ones can hold."""
+        rows, state = self._step(honest.astype(np.float64), count, state, round)
         if self.finite and np.issubdtype(honest.dtype, np.floating):
             limit = np.finfo(honest.dtype).max
             rows = np.clip(rows, -limit, limit)

@@ -32,6 +32,7 @@ class FOE(MemorylessAttack):
 
     epsilon: float = 0.1
     name: ClassVar[str] = "foe"
+    columnwise: ClassVar[bool] = True
 
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002

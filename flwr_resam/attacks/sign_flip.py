@@ -30,6 +30,7 @@ class SignFlip(MemorylessAttack):
     """
 
     name: ClassVar[str] = "sign-flip"
+    columnwise: ClassVar[bool] = True
     knowledge: ClassVar[str] = "alone"
 
     def rows(

@@ -27,6 +27,7 @@ class Zero(MemorylessAttack):
     """
 
     name: ClassVar[str] = "zero"
+    columnwise: ClassVar[bool] = True
     knowledge: ClassVar[str] = "alone"
 
     def rows(

@@ -193,10 +193,13 @@ class AdversarialGrid(GridWrapper):
     def _rows(self, form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, ...]]:
         """The honest rows that can be read, in the order of the nodes."""
         order = {node: index for index, node in enumerate(self._grid.get_node_ids())}
-        read = [(reply.metadata.src_node_id, form.row(reply)) for reply in replies]
-        rows = {node: row for node, row in read if row is not None}
-        nodes = sorted(rows, key=lambda node: order.get(node, len(order)))
-        return np.stack([rows[node] for node in nodes]), tuple(nodes)
+        by_node = {reply.metadata.src_node_id: reply for reply in replies}
+        rows = np.empty((len(by_node), form.layout.size), form.layout.dtype)
+        nodes: list[int] = []
+        for node in sorted(by_node, key=lambda node: order.get(node, len(order))):
+            if form.read(by_node[node], rows[len(nodes)]):
+                nodes.append(node)
+        return rows[: len(nodes)], tuple(nodes)
 
 
 def _is_training(message: Message) -> bool:

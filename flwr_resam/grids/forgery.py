@@ -62,19 +62,23 @@ class Form:
 
     def row(self, reply: Message) -> NDArray[Any] | None:
         """Read one reply's row; None where it is not in this form, or not finite."""
+        row = np.empty(self.layout.size, self.layout.dtype)
+        return row if self.read(reply, row) else None
+
+    def read(self, reply: Message, row: NDArray[Any]) -> bool:
+        """Write one reply's row into ``row``; say whether it is in this form, and finite."""
         try:
             (key, record), = reply.content.array_records.items()
             if key != self.key or len(record) != len(self.layout.entries):
-                return None
+                return False
             for entry in self.layout.entries:
-                entry.view(record[entry.name].data)
+                entry.locate(record[entry.name].data)
             parts = self.layout.views(record)
         except Exception:
-            return None
-        row = np.empty(self.layout.size, self.layout.dtype)
+            return False
         base = None if self.key == MOMENTUM_KEY else self.base
         Segments(parts, base).read(0, self.layout.size, row)
-        return row if np.isfinite(row).all() else None
+        return bool(np.isfinite(row).all())
 
     def reply(self, instruction: Message, row: NDArray[Any]) -> Message:
         """Answer ``instruction`` with a row of one's own."""
@@ -87,7 +91,7 @@ class Form:
         messages: list[Message] = []
         last: tuple[NDArray[Any], ArrayRecord] | None = None
         for instruction, row in zip(instructions, rows, strict=True):
-            if last is None or not np.array_equal(last[0], row, equal_nan=True):
+            if last is None or not _same_bits(last[0], row):
                 last = row, self._record(row)
             content = RecordDict({key: record.copy() for key, record in self.example.items()})
             content[self.key] = last[1].copy()
@@ -104,6 +108,11 @@ class Form:
             vector = np.where(np.isfinite(row), np.clip(vector, -limit, limit), vector)
         integers = self.example.array_records[self.key]
         return self.layout.record(vector, integers=integers)
+
+
+def _same_bits(row: NDArray[Any], other: NDArray[Any]) -> bool:
+    first, second = np.ascontiguousarray(row), np.ascontiguousarray(other)
+    return np.array_equal(first.view(np.uint8), second.view(np.uint8))
 
 
 def _claims(reply: Message, sent: ArrayRecord) -> tuple[str, tuple[np.dtype[Any], ...]] | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..buffers import buffer_names
 from ..errors import requirement
+from ..packing import pack
 from .npy import read_header, write_header
 
 
@@ -200,7 +201,7 @@ class Layout:
                 arrays[entry.name] = integers[entry.name]
                 continue
             part = vector[entry.offset : entry.offset + entry.size]
-            arrays[entry.name] = Array(fitting(part, entry.dtype).reshape(entry.shape))
+            arrays[entry.name] = pack(fitting(part, entry.dtype).reshape(entry.shape))
         return ArrayRecord(arrays)
 
 
