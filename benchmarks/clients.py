@@ -1,8 +1,8 @@
-"""Rounds per second on mnist-cnn: one by one, batched, and ByzFL's own loop, in alternation.
+"""Rounds per second on mnist-cnn: batched, one by one, on Ray, and ByzFL's own loop, in turn.
 
-15 workers, 5 of them under ALIE (z = 1.5), trimmed mean, batches of 25, momentum 0.9. All three
+15 workers, 5 of them under ALIE (z = 1.5), trimmed mean, batches of 25, momentum 0.9. All four
 have the images in memory as standardised tensors or bytes; evaluation is not timed.
-``python benchmarks/clients.py`` writes ``benchmarks/results/clients.json``; MNIST must be there
+``python -m benchmarks.clients`` writes ``benchmarks/results/clients.json``; MNIST must be there
 and ``pip install byzfl`` done.
 """
 
@@ -14,17 +14,16 @@ import logging
 import os
 import platform
 import statistics
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Message
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up
 from clients import data
@@ -32,9 +31,10 @@ from clients.app import app
 from clients.cohort import together
 from flwr_resam import InProcessGrid
 from flwr_resam.grids.wrapper import GridWrapper
+from simulations.engine import run_on_flower
 from simulations.experiment import Experiment
 from simulations.in_process import groups_of
-from simulations.results import versions
+from simulations.results import read_evaluations, versions
 from simulations.training import run
 
 N, F, BATCH, BETA, Z, RATE, L2 = 15, 5, 25, 0.9, 1.5, 0.1, 1e-4
@@ -60,15 +60,35 @@ class Clock(GridWrapper):
 
 def ours(rounds: int, batched: bool) -> list[float]:
     """Seconds of each round but the first, which warms up."""
-    experiment = Experiment.default({
-        "dataset": "mnist", "num-nodes": N, "num-malicious-nodes": F, "batch-size": BATCH,
-        "beta": BETA, "attack": f"alie(z={Z})", "aggregator": "cwtm", "learning-rate": RATE,
-        "l2": L2, "num-rounds": rounds + 2, "evaluate-every": rounds + 2,
-    })
+    experiment = setting({"num-rounds": rounds + 2, "evaluate-every": rounds + 2})
     clock = Clock(InProcessGrid(app, N, experiment.run_config()))
     with together(groups_of(experiment) if batched else []):
         run(experiment, clock)
     return _between(clock.times)
+
+
+def on_ray(rounds: int) -> list[float]:
+    """Seconds of a round on Flower's simulation engine, one value.
+
+    Evaluations come at rounds r, 2 r and 2 r + 1: what lies between the first two, without what
+    lies between the last two, is r - 1 rounds and no evaluation.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = setting({
+            "num-rounds": 2 * rounds + 1, "evaluate-every": rounds, "output-dir": folder,
+        })
+        run_on_flower(experiment, lambda _: None)
+        _, first, second, third = (e.seconds for e in read_evaluations(Path(folder)))
+    return [(second - first - (third - second)) / (rounds - 1)]
+
+
+def setting(changes: dict[str, Any]) -> Experiment:
+    """What all run."""
+    return Experiment.default({
+        "dataset": "mnist", "model": "mnist-cnn", "num-nodes": N, "num-malicious-nodes": F,
+        "batch-size": BATCH, "beta": BETA, "attack": f"alie(z={Z})", "aggregator": "cwtm",
+        "learning-rate": RATE, "l2": L2, **changes,
+    })
 
 
 def byzfl_loop() -> Callable[[int], list[float]]:
@@ -146,6 +166,7 @@ def main() -> None:
         "byzfl": byzfl_loop(),
         "batched": lambda rounds: ours(rounds, batched=True),
         "one-by-one": lambda rounds: ours(rounds, batched=False),
+        "ray": on_ray,
     }
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(chosen.turns):
@@ -158,7 +179,9 @@ def main() -> None:
         "setting": {
             "model": "mnist-cnn", "n": N, "f": F, "rule": "cwtm", "attack": f"alie(z={Z})",
             "batch-size": BATCH, "beta": BETA, "rounds": chosen.rounds * chosen.turns,
-            "torch-threads": {"byzfl": chosen.threads, "batched": chosen.threads, "one-by-one": 1},
+            "torch-threads": {
+                "byzfl": chosen.threads, "batched": chosen.threads, "one-by-one": 1, "ray": 1,
+            },
         },
         "rounds-per-second": {
             name: round(1 / statistics.median(times), 2) for name, times in seconds.items()

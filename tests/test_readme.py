@@ -3,9 +3,14 @@
 import json
 import re
 
+import pytest
+
 from benchmarks.summary import summary as summary_of_rules
 from simulations.experiment import PROJECT
 from simulations.robustness import Cell, markdown, summary
+from simulations.sweep.store import read_runs
+from simulations.sweep.summary import by_setting
+from simulations.sweep.table import markdown as markdown_of_sweep
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -26,6 +31,21 @@ def test_the_table_of_what_rules_cost_is_that_of_the_committed_figures():
     assert written in README
     found = json.loads((results / "rules-n25-d1000000-f5.json").read_text(encoding="utf-8"))
     assert written == summary_of_rules(found)
+
+
+EVIDENCE = sorted((PROJECT / "docs" / "evidence").glob("*/results.jsonl"))
+
+
+@pytest.mark.parametrize("results", EVIDENCE, ids=lambda path: path.parent.name)
+def test_the_figures_and_tables_of_the_evidence_are_drawn_from_its_results(results):
+    folder = results.parent
+    runs = list(read_runs(folder).values())
+    assert not [run.config for run in runs if run.error]
+    for setting, own in by_setting(runs):
+        table = (folder / f"{setting.slug}-table.md").read_text(encoding="utf-8")
+        assert table == markdown_of_sweep(setting, own)
+        for kind in ("accuracy", "heatmap"):
+            assert (folder / f"{setting.slug}-{kind}.png").exists()
 
 
 def test_every_file_that_the_readme_names_is_there():
