@@ -200,6 +200,14 @@ def test_a_sweep_that_is_killed_goes_on_and_gives_what_single_runs_give(tmp_path
     assert after[alone.key].model == alone.model
 
 
+def test_a_folder_takes_one_sweep_at_a_time(tmp_path):
+    first = Store(tmp_path)
+    with pytest.raises(ValueError, match="Found another at work"):
+        Store(tmp_path)
+    first.close()
+    Store(tmp_path).close()
+
+
 @pytest.mark.slow
 def test_a_sweep_spreads_over_a_cluster_of_two_nodes(two_ray_nodes, tmp_path):
     experiments = read_grid(grid(tmp_path))[:4]

@@ -47,6 +47,9 @@ def sweep(
         except ConnectionError as error:
             progress.stop()
             raise failure(f"`--address {address}` leads to no Ray cluster: {error}") from None
+        except ValueError as error:
+            progress.stop()
+            raise failure(str(error), code=2) from None
     if failed:
         raise failure(
             f"{len(failed)} of {len(left)} runs failed, the first with {failed[0].error}. "

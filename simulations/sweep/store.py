@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
@@ -63,17 +64,27 @@ class Store:
     ----------
     folder : Path
         Made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        If another sweep is writing there.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / RESULTS
-        whole = b""
-        if path.exists():
-            whole = path.read_bytes()
-            whole = whole[: whole.rfind(b"\n") + 1]
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(len(whole))
+        path.touch()
+        self._file = path.open("r+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
+        except OSError:
+            self._file.close()
+            raise ValueError(
+                f"`{path}` must be written by one sweep. Found another at work. "
+                "Wait for it, or give `--output-dir` another folder."
+            ) from None
+        self._file.truncate(self._file.read().rfind(b"\n") + 1)
         self._file.seek(0, os.SEEK_END)
 
     def add(self, run: Run) -> None:
