@@ -67,18 +67,7 @@ def mean_between(
     keys: Any, step: int, n: int, comparators: Any, first: int, end: int, out: Any
 ) -> None:
     """Mean of the ranks ``first .. end - 1`` of each column."""
-    width = len(out)
-    tiles = np.zeros((_WIDE // _TILE, n, _TILE), np.int32)
-    total = np.empty(_TILE)
-    for start in range(0, width, _WIDE):
-        stop = min(start + _WIDE, width)
-        _load(keys, step, start, stop, tiles)
-        for place in range(start, stop, _TILE):
-            tile = tiles[(place - start) // _TILE]
-            _sort(tile, comparators)
-            _sum(tile.view(np.float32), first, end, total)
-            for t in range(min(_TILE, stop - place)):
-                out[place + t] = total[t] / (end - first)
+    _means(keys, step, n, comparators, first, end, 0, out)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -86,6 +75,14 @@ def mean_around(
     keys: Any, step: int, n: int, comparators: Any, first: int, end: int, k: int, out: Any
 ) -> None:
     """Mean of the k values nearest to the mean of the ranks ``first .. end - 1``."""
+    _means(keys, step, n, comparators, first, end, k, out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _means(
+    keys: Any, step: int, n: int, comparators: Any, first: int, end: int, k: int, out: Any
+) -> None:
+    """The loop of both: the mean of the ranks where k is 0, else of the k values around it."""
     width = len(out)
     tiles = np.zeros((_WIDE // _TILE, n, _TILE), np.int32)
     total = np.empty(_TILE)
@@ -96,9 +93,11 @@ def mean_around(
             tile = tiles[(place - start) // _TILE]
             _sort(tile, comparators)
             _sum(tile.view(np.float32), first, end, total)
-            _sum_nearest(tile, tile.view(np.float32), total, end - first, k)
+            if k > 0:
+                _sum_nearest(tile, tile.view(np.float32), total, end - first, k)
+            count = k if k > 0 else end - first
             for t in range(min(_TILE, stop - place)):
-                out[place + t] = total[t] / k
+                out[place + t] = total[t] / count
 
 
 @numba.njit(nogil=True, cache=True)
