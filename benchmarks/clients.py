@@ -26,6 +26,7 @@ import torch
 from flwr.app import Message
 
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up
+from benchmarks.machine import processor
 from clients import data
 from clients.app import app
 from clients.cohort import together
@@ -143,11 +144,8 @@ def _between(times: list[float]) -> list[float]:
 
 def hardware() -> dict[str, object]:
     """What this ran on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": models[0] if models else platform.processor(), "cores": os.cpu_count(),
+        "cpu": processor(), "cores": os.cpu_count(),
         "load-1-minute": round(os.getloadavg()[0], 1), "python": platform.python_version(),
     }
 

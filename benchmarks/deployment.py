@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 
+from benchmarks.machine import processor
 from simulations.deployment.federation import Federation
 from simulations.processes import exit_on_sigterm
 from simulations.results import SUMMARY, versions
@@ -88,7 +89,7 @@ def measure(megabytes: int, nodes: int, rounds: int) -> dict[str, Any]:
         "load-average-before": round(load, 1),
         "versions": {"python": platform.python_version(), **versions()},
         "hardware": {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "memory-gib": round(psutil.virtual_memory().total / 2**30, 1),
             "system": platform.platform(),
@@ -122,13 +123,6 @@ def _sentence(times: list[dict[str, float]]) -> str:
 
 def _mib(found: dict[str, int]) -> dict[str, int]:
     return {role: round(found[role] / 2**20) for role in ROLES.values()}
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in packages},
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "load-before": round(os.getloadavg()[0], 1),
@@ -53,14 +53,8 @@ def alternate(
     }
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -68,3 +62,10 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
