@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -249,9 +250,8 @@ class Resam(TolerantFedAvg):
             return self._skip(metrics)
         self._skipped = 0
         rate = self.learning_rate
-        vector = to_numpy(done.vector)
         gamma = rate(server_round) if callable(rate) else rate
-        new_model = descend(layout, model, vector, gamma, self.weight_decay)
+        new_model = descend(layout, model, done.vector, gamma, self.weight_decay)
         metrics["f-effective"] = f
         metrics["update-norm"] = size
         reported = self._reported(self.train_metrics_aggr_fn, admitted.contents)
@@ -282,7 +282,8 @@ class Resam(TolerantFedAvg):
                 raise  # nothing is missing, so it is the user's to mend
             logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
             return None
-        size = size_of(to_numpy(done.vector))
+        done = replace(done, vector=to_numpy(done.vector))
+        size = size_of(done.vector)
         if np.isnan(size):
             logger.log(ERROR, "\t> The result of `%s` is not finite", self.aggregator)
             return None

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from ..rows.updates import Row
 from ..rule import Aggregate
-from .device import to_numpy
 from .intake import Admitted
 
 LEDGER = "ledger.jsonl"
@@ -81,14 +80,13 @@ def read_ledger(folder: Path) -> list[Line]:
 def round_lines(
     server_round: int, asked: Sequence[int], admitted: Admitted, done: Aggregate | None
 ) -> list[Line]:
-    """The lines of one round; ``done`` is None where the round was skipped."""
+    """The lines of one round; ``done`` has a NumPy vector, and is None for a skipped round."""
     rows, lines = admitted.rows, []
     rejected = {rejection.node: rejection.reason for rejection in admitted.rejections}
     apart: dict[int, float | None] = {}
     share: dict[int, float] = {}
     if done is not None:
-        vector = to_numpy(done.vector)
-        apart = dict(zip(rows, _apart(list(rows.values()), vector), strict=True))
+        apart = dict(zip(rows, _apart(list(rows.values()), done.vector), strict=True))
         if done.weights is not None:
             share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
     for node in asked:
