@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -18,7 +20,10 @@ def can_group(model: nn.Module) -> bool:
     """
     return isinstance(model, nn.Sequential) and all(
         isinstance(layer, (nn.Linear, *_PLAIN))
-        or (isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros")
+        or (
+            isinstance(layer, nn.Conv2d) and layer.groups == 1
+            and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        )
         for layer in model
     )
 
@@ -78,17 +83,26 @@ def grouped_gradients(
 
 
 def _weight_gradient(layer: nn.Conv2d, x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    """The gradient of a convolution's weights over the examples of one batch."""
-    if layer.in_channels > 1 or isinstance(layer.padding, str):
-        return nn.grad.conv2d_weight(
-            x, layer.weight.shape, slope, layer.stride, layer.padding, layer.dilation
-        )
-    # One channel fills no vector; as a product of matrices it takes half the time.
-    patches = nn.functional.unfold(
-        x, layer.kernel_size, layer.dilation, layer.padding, layer.stride
+    """The gradient of a convolution's weights over the examples of one batch.
+
+    It is the product of the slopes with the patches of the input that each of them saw, which
+    takes two thirds of `torch.nn.grad.conv2d_weight`'s time, and a third for one channel.
+    """
+    (down, right), (pad_down, pad_right) = layer.dilation, cast(tuple[int, int], layer.padding)
+    padded = nn.functional.pad(x, (pad_right, pad_right, pad_down, pad_down))
+    channels, (height, width) = layer.in_channels, layer.kernel_size
+    images = padded.permute(0, 2, 3, 1).contiguous()
+    image, row, pixel, _ = images.stride()
+    patches = images.as_strided(
+        (len(x), *slope.shape[2:], height, width, channels),
+        (image, row * layer.stride[0], pixel * layer.stride[1], row * down, pixel * right, 1),
     )
-    products = torch.bmm(slope.flatten(2), patches.transpose(1, 2))
-    return products.sum(dim=0).view(layer.weight.shape)
+    slopes = slope.permute(0, 2, 3, 1).flatten(0, 2)
+    if channels > 1:
+        products = slopes.t() @ patches.flatten(3).flatten(0, 2)
+    else:  # Rows of the image are longer pieces to copy than rows of a patch.
+        products = slopes.t() @ patches.permute(3, 4, 5, 0, 1, 2).flatten(3).flatten(0, 2).t()
+    return products.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 def regularise_and_clip(

@@ -96,9 +96,16 @@ def test_a_round_is_one_pass_and_another_model_is_another(small_mnist, monkeypat
 
 
 @pytest.mark.parametrize(
-    "model", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Dropout()), models.empty("cifar-cnn")]
+    "model",
+    [
+        nn.Linear(2, 2),
+        nn.Sequential(nn.Linear(2, 2), nn.Dropout()),
+        models.empty("cifar-cnn"),
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")),
+        nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)),
+    ],
 )
-def test_models_whose_examples_depend_on_each_other_are_left_out(model):
+def test_models_that_are_not_known_to_go_in_one_pass_are_left_out(model):
     assert not grouped.can_group(model)
 
 

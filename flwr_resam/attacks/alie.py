@@ -48,7 +48,10 @@ class ALIE(MemorylessAttack):
     ) -> NDArray[np.float64]:
         """Count copies of ``mu - z sigma``."""
         z = alie_z(len(honest) + count, count) if self.z is None else self.z
-        row = honest.mean(axis=0) - z * honest.std(axis=0, ddof=1)
+        mean = honest.mean(axis=0)
+        squares = honest - mean  # as `std` does, without taking the mean again
+        squares *= squares
+        row = mean - z * np.sqrt(squares.sum(axis=0) / (len(honest) - 1))
         return np.tile(row, (count, 1))
 
 
