@@ -8,7 +8,7 @@ alone; only the order in which float32 sums are added up is another.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import cast
@@ -21,6 +21,7 @@ from clients import data, models, training
 from clients.grouped import at_once, can_group, grouped_gradients, regularise_and_clip
 from clients.settings import ClientSettings
 from clients.training import Training
+from flwr_resam.rows.threads import cores, in_order
 
 
 class Cohort:
@@ -105,9 +106,9 @@ def _train(
     model.load_state_dict(training.state_dict(arrays))
     members = list(group)
     size = max(1, at_once(model) // settings.batch_size)
-    found: dict[int, Training] = {}
-    for start in range(0, len(members), size):
-        piece = members[start : start + size]
+    pieces = [members[start : start + size] for start in range(0, len(members), size)]
+
+    def step(piece: list[int]) -> dict[int, Training]:
         batches = [
             training.batch(
                 dataset, settings, partition,
@@ -119,7 +120,27 @@ def _train(
         labels = torch.stack([labels for _, labels in batches])
         gradients, losses = grouped_gradients(cast(nn.Sequential, model), inputs, labels)
         regularise_and_clip(gradients, model, settings.l2, settings.clip_norm)
-        for index, partition in enumerate(piece):
-            update = {name: values[index].numpy() for name, values in gradients.items()}
-            found[partition] = Training(update, float(losses[index]), settings.batch_size)
+        return {
+            partition: Training(
+                {name: values[index].numpy() for name, values in gradients.items()},
+                float(losses[index]), settings.batch_size,
+            )
+            for index, partition in enumerate(piece)
+        }
+
+    found: dict[int, Training] = {}
+    with _alone() if len(pieces) > 1 else nullcontext():
+        for part in in_order(step, pieces, cores()):
+            found |= part
     return found
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let each thread compute by itself: a piece a thread keeps them busier than a piece of all."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

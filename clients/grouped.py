@@ -30,7 +30,7 @@ def can_group(model: nn.Module) -> bool:
 
 def at_once(model: nn.Module) -> int:
     """How many examples to pass through together: of convolutions, what a cache has room for."""
-    return 128 if any(isinstance(layer, nn.Conv2d) for layer in model.children()) else 1 << 20
+    return 64 if any(isinstance(layer, nn.Conv2d) for layer in model.children()) else 1 << 20
 
 
 def grouped_gradients(
