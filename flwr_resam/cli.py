@@ -192,5 +192,6 @@ def _whole(name: str, value: float) -> int:
 
 
 def _fail(error: Exception) -> typer.Exit:
-    Console(stderr=True).print(f"[bold red]Error[/]: {escape(str(error))}", highlight=False)
+    message = f"[bold red]Error[/]: {escape(str(error))}"
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
     return typer.Exit(2)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .errors import requirement
 from .server.ledger import LEDGER, Line, read_ledger
@@ -120,12 +121,12 @@ def report(folder: Path, console: Console | None = None) -> None:
         remarks = "; ".join(row.remarks) + (f" ({row.reason})" if row.reason else "")
         table.add_row(
             str(row.node), str(row.asked), str(row.rejected or ""), str(row.silent or ""),
-            _figure(row.share), _figure(row.distance), remarks,
+            _figure(row.share), _figure(row.distance), Text(remarks),
             style="bold red" if row.remarks else "",
         )
     console.print(table)
     draw(lines, [row.node for row in rows], folder / PICTURE)
-    console.print(f"Picture {folder / PICTURE}")
+    console.print(f"Picture {folder / PICTURE}", markup=False)
 
 
 def draw(lines: list[Line], order: list[int], path: Path) -> None:

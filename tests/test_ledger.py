@@ -88,6 +88,20 @@ def test_the_report_puts_first_whom_to_look_at(tmp_path, federation, rule):
     assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("said", ["[/red]", "[bold]mine[/bold]", "\\[x", "\x1b[31mred"])
+def test_what_a_node_says_does_not_format_the_report(tmp_path, federation, said):
+    def reply(message, i):
+        if i == 0:
+            raise RuntimeError(said)
+        return content(record(w=np.ones(3, np.float32) * i), key="momentum")
+
+    strategy = Resam(
+        num_malicious_nodes=1, min_available_nodes=7, fraction_evaluate=0.0, output_dir=tmp_path
+    )
+    strategy.start(federation(reply, 7), record(w=np.zeros(3, np.float32)), 1)
+    assert f"RuntimeError: {said}".replace("\x1b", " ") in text_of(tmp_path)
+
+
 def test_the_picture_is_red_grey_and_blue_where_it_should_be(tmp_path, federation):
     from matplotlib.image import imread
 

@@ -86,6 +86,26 @@ def test_a_wrong_grid_is_one_sentence_before_anything_runs(tmp_path, text, messa
     assert not isinstance(done.exception, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.toml", "`nothing.toml`: No such file"),
+        ("[/red].toml", "`[/red].toml`: No such file"),
+        ("folder.toml", "`folder.toml`: Is a directory"),
+        ("picture.toml", "`picture.toml` is no TOML file"),
+        ("keys.toml", "one table [base] and tables [[grid]]"),
+    ],
+)
+def test_a_file_that_is_no_grid_is_named_as_it_is_written(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "picture.toml").write_bytes(b"\x89PNG\xff")
+    (tmp_path / "keys.toml").write_text("beta = 0.9")
+    done = CliRunner().invoke(app, ["sweep", name])
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
 GRIDS = sorted((PROJECT / "simulations" / "grids").glob("*.toml"))
 
 

@@ -10,11 +10,13 @@ import click
 import typer
 from flwr.common.config import parse_config_args
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from simulations.experiment import Experiment
 
-console = Console()
+# Paths and messages may hold brackets, which are not for rich to read.
+console = Console(markup=False)
 errors = Console(stderr=True)
 
 _SETTING = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
@@ -59,7 +61,7 @@ def _overrides(run_config: list[str] | None) -> dict[str, Any]:
 
 def failure(message: str, code: int = 1) -> typer.Exit:
     """Say what is wrong on stderr; raise what this returns."""
-    errors.print(f"[bold red]Error[/]: {message}", highlight=False)
+    errors.print(f"[bold red]Error[/]: {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)
 
 

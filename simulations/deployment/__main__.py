@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 from flwr.common.config import parse_config_args
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from clients.byzantine import BYZANTINE_CLIENTS
 from flwr_resam.parse import unknown_name
 from flwr_resam.report import report
+from simulations.commands.shared import RunConfig, console, failure
 from simulations.deployment.drill import drill as run_drill
 from simulations.deployment.federation import Federation
 from simulations.deployment.keys import make_keys
@@ -34,13 +34,6 @@ DEFAULTS = {
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-console = Console()
-errors = Console(stderr=True)
-
-RunConfig = Annotated[
-    list[str] | None,
-    typer.Option("--run-config", "-c", help="Settings to change, as for `flwr run`."),
-]
 Byzantine = Annotated[str, typer.Option(help="What the last num-malicious-nodes nodes run.")]
 
 @app.command()
@@ -83,7 +76,7 @@ def run(
             )
         except RunFailed as error:
             progress.stop()
-            raise _fail(str(error)) from None
+            raise failure(str(error)) from None
     _print(nodes, output_dir)
 
 
@@ -106,7 +99,7 @@ def drill(
     try:
         found = run_drill(experiment, byzantine=liars, say=say)
     except (ValueError, RunFailed) as error:
-        raise _fail(str(error)) from None
+        raise failure(str(error)) from None
     _print(found.nodes, output_dir)
 
 
@@ -123,7 +116,7 @@ def keys(
     try:
         made = make_keys(folder, nodes, host or ["localhost"])
     except FileExistsError as error:
-        raise _fail(f"{error.filename} exists already. Name a new folder.", 2) from None
+        raise failure(f"{error.filename} exists already. Name a new folder.", 2) from None
     console.print(f"For everybody: {made.ca}\nFor the SuperLink: {made.certificate}, {made.key}")
     console.print(f"For node i: {folder}/node-i; to register: {folder}/node-i.pub")
 
@@ -138,7 +131,8 @@ def _print(nodes: list[NodeReport], output_dir: Path) -> None:
 
 def _liars(experiment: Experiment, byzantine: str) -> dict[int, str]:
     if byzantine not in BYZANTINE_CLIENTS:
-        raise _fail(str(unknown_name(byzantine, sorted(BYZANTINE_CLIENTS), "Byzantine client")), 2)
+        known = sorted(BYZANTINE_CLIENTS)
+        raise failure(str(unknown_name(byzantine, known, "Byzantine client")), 2)
     return byzantine_nodes(experiment, byzantine)
 
 
@@ -149,12 +143,7 @@ def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
             {**DEFAULTS, **changes, "output-dir": str(output_dir.resolve())}
         )
     except (ValueError, TypeError, ImportError) as error:
-        raise _fail(str(error), 2) from None
-
-
-def _fail(message: str, code: int = 1) -> typer.Exit:
-    errors.print(f"[bold red]Error[/]: {message}", highlight=False)
-    return typer.Exit(code)
+        raise failure(str(error), 2) from None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
 
 # Where a run reads and writes does not make it another run.
@@ -27,14 +28,17 @@ def read_grid(path: Path) -> list[Experiment]:
     Raises
     ------
     ValueError, TypeError
-        One sentence on the first combination that can't run, before any does.
-    OSError
-        If the file can't be read.
+        One sentence on a file that can't be read, or on the first combination that can't run,
+        before any does.
     """
-    text = path.read_text(encoding="utf-8")
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise requirement(
+            "grid", "be a file that can be read", f"`{path}`: {error.strerror}",
+            "There are some in simulations/grids",
+        ) from None
+    except ValueError as error:  # not TOML, or not even text
         raise ValueError(f"`{path}` is no TOML file: {error}.") from None
     base, grids = found.pop("base", {}), found.pop("grid", [{}])
     if found or not isinstance(base, dict) or not isinstance(grids, list):
