@@ -8,7 +8,7 @@ alone; only the order in which float32 sums are added up is another.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import cast
@@ -129,7 +129,7 @@ def _train(
         }
 
     found: dict[int, Training] = {}
-    with _alone() if len(pieces) > 1 else nullcontext():
+    with _alone():
         for part in in_order(step, pieces, cores()):
             found |= part
     return found
@@ -137,7 +137,11 @@ def _train(
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Let each thread compute by itself: a piece a thread keeps them busier than a piece of all."""
+    """Let each thread compute by itself.
+
+    A piece a thread keeps them busier than a piece of all, and the numbers stay the same for any
+    number of threads.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -26,12 +26,15 @@ class Round:
     model : callable or None
         Returns the (d,) model that the rows were computed at. Only a rule that compares rows
         with the way that the model went calls it.
+    asked : tuple of int
+        The nodes that were to send a row, in the order asked; empty where unknown.
     """
 
     number: int = 1
     nodes: tuple[int, ...] = ()
     generator: np.random.Generator | None = None
     model: Callable[[], Array] | None = None
+    asked: tuple[int, ...] = ()
 
     def random(self) -> np.random.Generator:
         """The round's generator; without one, a fixed one for each round number."""

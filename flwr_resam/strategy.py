@@ -25,7 +25,9 @@ from .server.arguments import (
     checked_aggregator,
     checked_output,
     checked_rate,
+    checked_seed,
     checked_timeout,
+    finite_rate,
 )
 from .server.asking import TolerantFedAvg
 from .server.descent import descend, size_of
@@ -138,7 +140,7 @@ class Resam(TolerantFedAvg):
         self.learning_rate = checked_rate(learning_rate)
         self.weight_decay = at_least_zero("weight_decay", weight_decay)
         self.device = checked_device(device)
-        self.seed = seed
+        self.seed = checked_seed(seed)
         self.max_skipped_rounds = max_skipped_rounds
         self.timeout = checked_timeout(timeout)
         self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
@@ -250,7 +252,7 @@ class Resam(TolerantFedAvg):
             return self._skip(metrics)
         self._skipped = 0
         rate = self.learning_rate
-        gamma = rate(server_round) if callable(rate) else rate
+        gamma = finite_rate(rate(server_round)) if callable(rate) else rate
         new_model = descend(layout, model, done.vector, gamma, self.weight_decay)
         metrics["f-effective"] = f
         metrics["update-norm"] = size
@@ -266,10 +268,12 @@ class Resam(TolerantFedAvg):
         The number beside the result is its norm.
         """
         rows = list(admitted.rows.values())
-        generator = np.random.default_rng([self.seed or 0, server_round])
         learnt = layout.learnt
         round = Round(
-            server_round, tuple(admitted.rows), generator, lambda: layout.flat(model)[:learnt]
+            server_round, tuple(admitted.rows),
+            np.random.default_rng(None if self.seed is None else [self.seed, server_round]),
+            lambda: layout.flat(model)[:learnt],
+            tuple(message.metadata.dst_node_id for message in self._asked),
         )
         try:
             done = aggregate(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, MultiKrum
 
@@ -22,6 +22,7 @@ from flwr_resam.attacks import (
 )
 from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.momentum import server_round_of
+from tests.support import content, record
 
 N = 11
 
@@ -304,3 +305,68 @@ def test_partitions_need_a_grid_that_knows_them():
 def test_a_schedule_that_cannot_be_is_said(changes, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**changes)
+
+
+def test_what_is_forged_does_not_depend_on_who_answers_first():
+    class Reversed(GridWrapper):
+        def send_and_receive(self, messages, *, timeout=None):
+            return list(super().send_and_receive(messages, timeout=timeout))[::-1]
+
+    def forged(wrap):
+        app = ClientApp()
+
+        @app.train()
+        def train(message, context):
+            i = context.node_config["partition-id"]
+            reply = content(record(weight=np.ones(2) * i), key="momentum", loss=float(i))
+            return Message(reply, reply_to=message)
+
+        nodes = wrap(InProcessGrid(app, 5))
+        byzantine = list(nodes.get_node_ids())[4]
+        grid = AdversarialGrid(nodes, FOE(), nodes=[byzantine])
+        sent = RecordDict({
+            "arrays": record(weight=np.zeros(2)), "config": ConfigRecord({"server-round": 1}),
+        })
+        messages = [Message(sent, node, "train") for node in grid.get_node_ids()]
+        (reply,) = (
+            reply for reply in grid.send_and_receive(messages)
+            if reply.metadata.src_node_id == byzantine
+        )
+        return reply.content
+
+    assert forged(Reversed) == forged(lambda grid: grid)
+
+
+@pytest.mark.parametrize("lie", [RecordDict(), [1], 0, -1, 2.5, "error"])
+def test_one_node_that_lies_about_its_partition_does_not_keep_the_rest_from_starting(lie, caplog):
+    app = ClientApp()
+
+    @app.query("partition")
+    def answer(message, context):
+        partition = said = context.node_config["partition-id"]
+        if partition == 3:
+            said = lie
+        if said == "error":
+            raise RuntimeError("no")
+        if isinstance(said, RecordDict):
+            return Message(said, reply_to=message)
+        return Message(RecordDict({"node": MetricRecord({"partition-id": said})}), reply_to=message)
+
+    inner = InProcessGrid(app, 5)
+    grid = PartitionedGrid(inner, 5)
+    ids = list(inner.get_node_ids())
+    last = {ids[3], ids[0]} if lie == 0 else {ids[3]}
+    assert list(grid.get_node_ids()) == [i for i in ids if i not in last] + sorted(last)
+    assert f"Node {ids[3]} holds no partition of its own" in caplog.text
+
+
+def test_nodes_that_were_all_set_up_alike_are_an_error():
+    from flwr_resam import answer_partition
+
+    app = ClientApp()
+    answer_partition(app)
+    grid = InProcessGrid(app, 4)
+    for context in grid.contexts.values():
+        context.node_config["partition-id"] = 0
+    with pytest.raises(ValueError, match=r"must hold its own partition\. Found \[0, 0, 0, 0\]"):
+        PartitionedGrid(grid, 4)

@@ -87,3 +87,20 @@ def test_a_buffer_takes_neither_learning_rate_nor_decay():
     mean = np.mean([reply["w"] for reply in replies], axis=0)
     np.testing.assert_allclose(found["w"], 0.1 * mean, atol=1e-6)
     assert found["bn.num_batches_tracked"] == 5
+
+
+@pytest.mark.parametrize("rule", ["mean", "clipping(radius=1.0) | mean"])
+def test_a_rule_for_any_f_goes_on_where_a_node_is_silent(rule):
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        if context.node_config["partition-id"] == 0:
+            raise RuntimeError("out of memory")
+        return Message(message.content, reply_to=message)
+
+    strategy = Resam(
+        7, parse_rule(rule), min_available_nodes=15, fraction_evaluate=0.0, max_skipped_rounds=1
+    )
+    found = strategy.start(InProcessGrid(app, 15), record(**MODEL), num_rounds=1)
+    assert found.train_metrics_clientapp[1]["n-valid"] == 14

@@ -17,6 +17,7 @@ from flwr.clientapp import ClientApp
 from safetensors import safe_open
 
 from flwr_resam import (
+    AdversarialGrid,
     CheckpointError,
     InProcessGrid,
     Resam,
@@ -24,6 +25,7 @@ from flwr_resam import (
     parse_rule,
 )
 from flwr_resam.aggregators import Mean, TrimmedMean
+from flwr_resam.attacks import Replay, SignFlip, Straggler, Zero
 from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.momentum import server_round_of
 from flwr_resam.rule import Aggregate, WeightRule
@@ -306,3 +308,51 @@ def test_a_torch_tensor_in_the_state_comes_back():
     arrays = {}
     back = decode(encode(torch.arange(3.0), arrays), arrays)
     assert torch.equal(back, torch.arange(3.0))
+
+
+@pytest.mark.parametrize("attack", [Replay(rounds=3), Straggler(every=4), SignFlip()])
+def test_an_adversary_with_memory_resumes_too(tmp_path, attack):
+    def run(folder, rounds, resume=False, attack=attack):
+        generator = np.random.default_rng(0)
+        drawn = generator.normal(size=(20, N, 3)).astype(np.float32)
+        app = ClientApp()
+
+        @app.train()
+        def train(message, context):
+            row = drawn[server_round_of(message), context.node_config["partition-id"]]
+            return Message(RecordDict({"momentum": record(w=row)}), reply_to=message)
+
+        strategy = Resam(
+            2, Mean(), min_available_nodes=N, fraction_evaluate=0.0, seed=0, output_dir=folder,
+            checkpoint_every=1,
+        )
+        grid = AdversarialGrid(InProcessGrid(app, N), attack, partitions=[5, 6])
+        start = record(w=np.zeros(3, np.float32))
+        return strategy.start(grid, start, rounds, resume=resume).arrays["w"].numpy()
+
+    whole = run(tmp_path / "whole", 10)
+    run(tmp_path / "parts", 5)
+    np.testing.assert_array_equal(run(tmp_path / "parts", 10, resume=True), whole)
+    run(tmp_path / "other", 5)
+    run(tmp_path / "other", 10, resume=True, attack=Zero())  # other attacks just begin anew
+
+
+def test_a_run_without_checkpoints_does_not_leave_others_beside_its_ledger(tmp_path):
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        return Message(RecordDict({"momentum": record(w=np.ones(2))}), reply_to=message)
+
+    def run(every):
+        strategy = Resam(
+            0, Mean(), min_available_nodes=2, fraction_evaluate=0.0, output_dir=tmp_path,
+            checkpoint_every=every,
+        )
+        strategy.start(InProcessGrid(app, 2), record(w=np.zeros(2)), 2)
+
+    run(1)
+    before = (tmp_path / LEDGER).read_bytes()
+    with pytest.raises(ValueError, match="hold no checkpoints of an earlier run"):
+        run(0)
+    assert (tmp_path / LEDGER).read_bytes() == before

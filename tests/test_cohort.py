@@ -95,16 +95,18 @@ def test_a_round_is_one_pass_and_another_model_is_another(small_mnist, monkeypat
     assert len(passes) == 5
 
 
-def test_the_updates_do_not_depend_on_the_number_of_threads(small_mnist, monkeypatch):
-    settings = settings_of(small_mnist, model="mnist-cnn", batch_size=30)
-    arrays = ArrayRecord(models.build("mnist-cnn", 0).state_dict())
-    found = []
-    for threads in (1, 2, 3):
+@pytest.mark.parametrize("model", ["mnist-mlp", "mnist-cnn"])
+def test_the_updates_do_not_depend_on_the_number_of_threads(small_mnist, monkeypatch, model):
+    settings = settings_of(small_mnist, model=model, batch_size=30)
+    arrays = ArrayRecord(models.build(model, 0).state_dict())
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 4):
         monkeypatch.setattr(cohort, "cores", lambda threads=threads: threads)
-        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
         with cohort.together([range(7)]):
             each = [cohort.train(arrays, settings, server_round=1, partition=i) for i in range(7)]
-        assert torch.get_num_threads() == before
+        assert torch.get_num_threads() == threads
+        torch.set_num_threads(before)
         found.append([one.update[name].tobytes() for one in each for name in sorted(one.update)])
     assert found[0] == found[1] == found[2]
 

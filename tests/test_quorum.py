@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flwr_resam import parse_rule
 from flwr_resam.aggregators import MDA, Mean
 from flwr_resam.rule import CoordinateRule
 from flwr_resam.server.quorum import effective_faults
@@ -98,3 +99,16 @@ def test_one_more_silent_node_never_raises_f(args, more):
         assert after is None
     elif after is not None:
         assert after <= before
+
+
+@pytest.mark.parametrize("rule", ["bucketing | krum", "bucketing | multikrum", "bucketing | mda"])
+@pytest.mark.parametrize("gone", range(6))
+def test_fewer_faults_make_larger_buckets_which_must_not_become_too_few(rule, gone):
+    """A rule that admits f need not admit f - 1."""
+    chain = parse_rule(rule)
+    tolerated = effective_faults(chain, asked=20, valid=20 - gone, malformed=gone, f=5)
+    assert 5 - gone <= tolerated <= 5
+    assert chain.admits(20 - gone, tolerated)
+    silent = effective_faults(chain, asked=20, valid=20 - gone, malformed=0, f=5)
+    assert silent is not None
+    assert chain.admits(20 - gone, silent)

@@ -14,6 +14,7 @@ from flwr_resam import InProcessGrid, QuorumLostError, Resam
 from flwr_resam.aggregators import Mean
 from flwr_resam.grids.wrapper import GridWrapper
 from flwr_resam.rule import Aggregate
+from flwr_resam.server.ledger import read_ledger
 from flwr_resam.server.replies import match
 from tests.support import content, record
 
@@ -353,3 +354,28 @@ def test_a_users_function_that_a_liar_makes_raise_ends_nothing(mail, caplog):
     result = run(mail(drop_metrics), train_metrics_aggr_fn=aggregate_metricrecords)
     assert counts(result) == (N, N, 0, 0)
     assert "the aggregation function raised StopIteration" in caplog.text
+
+
+@pytest.mark.parametrize("returned", [None, 3, RecordDict()])
+def test_a_client_app_that_returns_no_message_is_a_node_that_failed(returned):
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        if context.node_config["partition-id"] == 0:
+            return returned
+        return Message(content(record(w=np.ones(2)), key="momentum"), reply_to=message)
+
+    strategy = Resam(1, Mean(), min_available_nodes=5, fraction_evaluate=0.0)
+    found = strategy.start(InProcessGrid(app, 5), record(w=np.zeros(2)), 1)
+    assert counts(found) == (5, 4, 1, 0)
+
+
+@pytest.mark.parametrize("source", [10**5000, -1, 1 << 64], ids=["giant", "negative", "65-bit"])
+def test_a_sender_with_an_absurd_number_is_nobody(mail, tmp_path, source):
+    def tamper(m, asked, replies):
+        return [readdressed(replies[0], src_node_id=source), *replies[1:]]
+
+    result = run(mail(tamper), output_dir=tmp_path)
+    assert counts(result) == (N, N - 1, 0, 1)
+    assert {line.node for line in read_ledger(tmp_path) if line.status == "unasked"} == {0}

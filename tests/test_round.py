@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from flwr_resam import AdversarialGrid, InProcessGrid, QuorumLostError, Resam, parse_rule
@@ -212,6 +212,7 @@ def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
         ({"aggregator": NNM() | NNM()}, ValueError, "one vector"),
         ({"learning_rate": 0.0}, ValueError, "above 0"),
         ({"learning_rate": float("nan")}, ValueError, "above 0"),
+        ({"seed": -1}, ValueError, "`seed` must be None or at least 0"),
         ({"weight_decay": -1.0}, ValueError, "at least 0"),
         ({"device": "abacus"}, ValueError, "device that torch can use"),
     ],
@@ -284,3 +285,39 @@ def test_a_reply_to_nothing_that_was_asked_is_ignored(federation):
     result = run(quiet(num_malicious_nodes=1, min_available_nodes=5), grid)
     np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)
     assert result.train_metrics_clientapp[1]["n-rejected"] == 1  # the node that answered twice
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_schedule_that_returns_no_learning_rate_ends_before_the_model_is_spoilt(federation, rate):
+    strategy = quiet(learning_rate=lambda t: rate)
+    grid = federation(lambda message, i: content(record(w=np.ones(2)), key="momentum"), 3)
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number above 0"):
+        strategy.start(grid, record(w=np.zeros(2)), num_rounds=1)
+
+
+def test_without_a_seed_no_adversary_can_know_the_draws(federation):
+    def model(seed):
+        grid = federation(
+            lambda message, i: content(record(w=np.arange(4.0) ** i), key="momentum"), 9
+        )
+        strategy = quiet(num_malicious_nodes=1, aggregator=parse_rule("bucketing(s=2) | cwmed"), seed=seed)
+        return strategy.start(grid, record(w=np.zeros(4)), num_rounds=5).arrays["w"].numpy().tolist()
+
+    assert model(3) == model(3)
+    assert model(None) != model(None)
+
+
+def test_an_error_of_the_users_metrics_is_one_printable_line(federation, caplog):
+    def fussy(contents, weighted_by):
+        raise ValueError(f"odd {next(iter(contents[0]['metrics']))}")
+
+    def reply(message, i):
+        return RecordDict({
+            "momentum": record(w=np.ones(2)),
+            "metrics": MetricRecord({"a\n\x1b[31mforged": 1.0, "num-examples": 1}),
+        })
+
+    strategy = quiet(train_metrics_aggr_fn=fussy)
+    strategy.start(federation(reply, 3), record(w=np.zeros(2)), num_rounds=1)
+    (line,) = (r.getMessage() for r in caplog.records if "No metrics of the nodes" in r.getMessage())
+    assert line.isprintable() or line.strip().isprintable()

@@ -251,3 +251,49 @@ def test_rules_that_follow_nodes_refuse_rows_that_are_nobodys(rule):
     _, state = run(chain, rounds, 1, np.zeros((2, 3)))
     assert state.get("trusted", 5) in (5, 7)
     assert set(state.get("dropped", ())) <= {7}
+
+
+def test_who_is_trusted_does_not_depend_on_who_answers_first():
+    rule, rows = MoNNA(trusted=1), np.array([[2.0], [3.0], [50.0]])
+    first = rule.step(rows, f=0, round=Round(1, (12, 13, 14), asked=(10, 11, 12, 13, 14)))
+    assert first.state == {"trusted": 11}
+    np.testing.assert_array_equal(first.vector, [0.0])
+    assert "trusted node 11" in first.note
+    again = rule.step(
+        rows, f=1, state=first.state, round=Round(2, (11, 12, 14), asked=(10, 11, 12, 13, 14))
+    )
+    np.testing.assert_array_equal(again.vector, [2.5])
+    assert again.note is None
+
+
+def test_nodes_that_come_under_new_ids_each_round_do_not_fill_the_memory():
+    rule, state = ByzantineSGD(1e9, 1e9, 100), None
+    for number in range(1, 40):
+        nodes = (0, 1, 2, 1000 + 2 * number, 1001 + 2 * number)
+        done = rule.step(
+            np.ones((5, 8)) * number, f=1, state=state if state is not None else rule.start(),
+            round=Round(number, nodes, model=lambda: np.zeros(8)),
+        )
+        state = done.state
+    held = [value for value in _arrays(state) if value.ndim == 2]
+    assert held
+    assert all(len(value) <= 10 for value in held)
+
+
+def _arrays(value):
+    if isinstance(value, np.ndarray):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [array for part in parts for array in _arrays(part)]
+
+
+@pytest.mark.parametrize("giant", [1e282, 1.5e308])
+def test_mixed_giants_pull_a_centre_by_the_radius(giant):
+    rows = np.random.default_rng(0).normal(1.0, 0.1, size=(15, 4))
+    rows[0] = [giant, 0.0, 0.0, 0.0]
+    rule = NNM() | CenteredClipping(1.0, 3)
+    state = rule.start()
+    for number in range(1, 4):
+        done = rule.step(rows, f=3, state=state, round=Round(number))
+        state = done.state
+        assert np.abs(done.vector).max() < 3.0 * number + 1.0

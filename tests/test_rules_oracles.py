@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from flwr_resam.aggregators import AGGREGATORS
+from flwr_resam.aggregators import AGGREGATORS, CGE
 from flwr_resam.preaggregators import PREAGGREGATORS
+from flwr_resam.rows.updates import Updates
 from flwr_resam.rule import Round
 from tests import oracles, oracles_memory
 from tests.oracles import ORACLES
@@ -153,3 +154,14 @@ def test_oracle_of_memory_rules_agrees_on_the_first_round():
     rows = draw(7, 3)
     got = make("cc")(rows, f=2)
     np.testing.assert_allclose(got, oracles_memory.cc([dict(enumerate(rows))], 2)[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_that_were_made_equally_long_are_equally_long_to_cge(seed):
+    """ARC shortens rows to one norm, which float64 sums give back to the last digit or so."""
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(9, 200))
+    rows *= (2.0 / np.linalg.norm(rows, axis=1))[:, None]
+    rows[[1, 4]] *= 0.5
+    weights = CGE().weights(Updates(rows).geometry(), 3)
+    assert np.flatnonzero(weights).tolist() == [0, 1, 2, 3, 4, 5]

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class CGE(WeightRule):
     """The mean of the n - f rows of least norm.
 
-    Complexity O(n d + n log n). Needs n > 2f. Of rows of equal norm the first ones are kept.
+    Complexity O(n d + n log n). Needs n > 2f. Of rows of equal norm, up to the rounding of float64
+    sums, the first ones are kept: `ARC` and `Clipping` make rows of equal norm.
     No lambda exists for f > 0: rows of a small norm are kept wherever the others lie.
 
     Gupta and Vaidya, "Byzantine fault-tolerance in decentralized optimization under 2f-redundancy",
@@ -34,7 +37,10 @@ class CGE(WeightRule):
 
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """1 / (n - f) on the rows of least norm."""
-        kept = np.argsort(geometry.squared_norms, kind="stable")[: geometry.n - f]
+        squared = geometry.squared_norms
+        largest = np.sort(squared)[geometry.n - f - 1]
+        ties = np.abs(squared - largest) <= _ROUNDING * largest
+        kept = np.argsort(np.where(ties, largest, squared), kind="stable")[: geometry.n - f]
         weights = np.zeros(geometry.n)
         weights[kept] = 1.0 / len(kept)
         return weights

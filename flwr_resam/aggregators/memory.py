@@ -69,7 +69,9 @@ def settle(
 ) -> tuple[tuple[int, ...], Array | None]:
     """The sums to remember: this round's totals less the aggregate, the absent nodes' as before.
 
-    Dropped nodes are forgotten. The totals are changed in place and must not be used again.
+    Dropped nodes are forgotten, and of the absent ones all but the last seen, of which there are
+    as many as are here: a node that comes back under new ids must not fill the memory. The totals
+    are changed in place and must not be used again.
     """
     xp = array_namespace(totals)
 
@@ -84,7 +86,7 @@ def settle(
     here = [row for row, node in enumerate(nodes) if node not in dropped]
     away = [
         row for row, node in enumerate(known) if node not in dropped and node not in nodes
-    ]
+    ][: len(nodes)]
     kept = tuple(nodes[row] for row in here) + tuple(known[row] for row in away)
     if len(here) == len(nodes) and not away:
         return kept, totals

@@ -13,15 +13,17 @@ from ..errors import requirement
 from ..rows.geometry import Geometry
 from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
+from .memory import row_nodes
 
 
 @dataclass(frozen=True)
 class MoNNA(Aggregator):
     """The mean of the n - f rows nearest a trusted row, itself included.
 
-    The trusted row is given by its number in the first round; where nodes are known, that
-    row's node is the trusted one from then on, and a round without it gives zero. Complexity
-    O(n^2 d). Needs n > 2f. Of rows equally far the first ones are taken.
+    The trusted row is given by its number among the nodes asked in the first round, whether
+    they answer or not; that node is the trusted one from then on. A round without a row of it
+    gives zero, with a note. Without nodes it is the number of the row. Complexity O(n^2 d).
+    Needs n > 2f. Of rows equally far the first ones are taken.
 
     No lambda exists for every S. For sets S that hold the trusted row it is 2 f / (n - f): each
     of the at most f rows from outside S lies within diam(S) of the trusted row, so within
@@ -52,18 +54,21 @@ class MoNNA(Aggregator):
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:
         n = updates.n
-        nodes = round.nodes or tuple(range(n))
+        nodes = row_nodes(round, n)
         if state is None:
-            if self.trusted >= n:
+            asked = round.asked or nodes
+            if self.trusted >= len(asked):
                 raise requirement(
                     "trusted", "be less than the number of rows",
-                    f"trusted = {self.trusted}, n = {n}", "Rows are numbered from 0",
+                    f"trusted = {self.trusted}, n = {len(asked)}", "Rows are numbered from 0",
                 )
-            state = {"trusted": nodes[self.trusted]}
-        if state["trusted"] in nodes:
-            weights = _nearest(updates.geometry(), nodes.index(state["trusted"]), n - f)
-        else:
+            state = {"trusted": asked[self.trusted]}
+        trusted = state["trusted"]
+        if trusted not in nodes:
             weights = np.zeros(n)
+            note = f"No row of the trusted node {trusted}: the result is zero"
+            return Aggregate(updates.combine(weights), weights, state, note)
+        weights = _nearest(updates.geometry(), nodes.index(trusted), n - f)
         return Aggregate(updates.combine(weights), weights, state)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002

@@ -135,8 +135,24 @@ class AdversarialGrid(GridWrapper):
         honest = [message for message in instructions if id(message) not in forged]
         sent = {index: _model(group[0]) for index, group in groups.items() if group}
         replies = list(self._grid.send_and_receive(honest, timeout=timeout)) if honest else []
-        made = [self._forge(index, groups[index], replies, sent[index]) for index in sent]
+        known = self._in_order(replies)
+        made = [self._forge(index, groups[index], known, sent[index]) for index in sent]
         return [*replies, *(reply for group in made for reply in group)]
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a checkpoint needs of the attacks: plain values and arrays."""
+        return {"attacks": self._names(), "round": self._round, "states": list(self._states)}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on after the round of a `memory`; other attacks than its own begin anew."""
+        if memory["attacks"] != self._names():
+            logger.log(WARNING, "The attacks are others than in the checkpoint: they begin anew")
+            return
+        self._round, self._states = memory["round"], list(memory["states"])
+
+    def _names(self) -> list[str]:
+        return [str(adversary.attack) for adversary in self._adversaries]
 
     def _begin(self, instruction: Message) -> None:
         """Note the round; a round number that comes again begins another training."""
@@ -169,7 +185,7 @@ class AdversarialGrid(GridWrapper):
         if form is None:
             logger.log(WARNING, "`%s` has no honest reply that it can read: silent", attack)
             return []
-        honest, nodes = self._rows(form, replies)
+        honest, nodes = _rows(form, replies)
         byzantine = tuple(message.metadata.dst_node_id for message in instructions)
         round = Round(
             self._round, (*nodes, *byzantine), self._generator(index, "attack"),
@@ -190,16 +206,22 @@ class AdversarialGrid(GridWrapper):
             number_message(message)
         return forged
 
-    def _rows(self, form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, ...]]:
-        """The honest rows that can be read, in the order of the nodes."""
+    def _in_order(self, replies: list[Message]) -> list[Message]:
+        """The replies in the order of the nodes, so that nothing depends on who was faster."""
         order = {node: index for index, node in enumerate(self._grid.get_node_ids())}
         by_node = {reply.metadata.src_node_id: reply for reply in replies}
-        rows = np.empty((len(by_node), form.layout.size), form.layout.dtype)
-        nodes: list[int] = []
-        for node in sorted(by_node, key=lambda node: order.get(node, len(order))):
-            if form.read(by_node[node], rows[len(nodes)]):
-                nodes.append(node)
-        return rows[: len(nodes)], tuple(nodes)
+        nodes = sorted(by_node, key=lambda node: order.get(node, len(order)))
+        return [by_node[node] for node in nodes]
+
+
+def _rows(form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """The rows that can be read, and whose they are."""
+    rows = np.empty((len(replies), form.layout.size), form.layout.dtype)
+    nodes: list[int] = []
+    for reply in replies:
+        if form.read(reply, rows[len(nodes)]):
+            nodes.append(reply.metadata.src_node_id)
+    return rows[: len(nodes)], tuple(nodes)
 
 
 def _is_training(message: Message) -> bool:

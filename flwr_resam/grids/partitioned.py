@@ -7,12 +7,15 @@ nodes that go by partition are the same in every run and on every engine.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
+from logging import WARNING
 
 from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from ..flower import logger
 from .wrapper import GridWrapper
 
 _ACTION = "partition"
@@ -46,7 +49,8 @@ class PartitionedGrid(GridWrapper):
     TimeoutError
         If fewer nodes connect or answer in time.
     ValueError
-        If two nodes hold the same partition, or one holds none.
+        If half of the nodes or more hold no partition that is theirs alone. Fewer such nodes are
+        logged, and listed last.
     """
 
     def __init__(self, grid: Grid, num_nodes: int, timeout: float = 60.0) -> None:
@@ -56,27 +60,28 @@ class PartitionedGrid(GridWrapper):
             Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.{_ACTION}")
             for node in nodes
         ]
-        partitions: dict[int, int] = {}
-        for reply in grid.send_and_receive(questions, timeout=timeout):
-            if reply.has_error():
-                raise ValueError(
-                    f"Node {reply.metadata.src_node_id} can't say which partition it holds: "
-                    f"{reply.error.reason}. Call answer_partition(app) on its ClientApp."
-                )
-            partition = reply.content.metric_records["node"][_KEY]
-            partitions[reply.metadata.src_node_id] = int(partition)  # type: ignore[arg-type]
-        if len(partitions) < len(nodes):
+        replies = list(grid.send_and_receive(questions, timeout=timeout))
+        said = {reply.metadata.src_node_id: _partition(reply) for reply in replies}
+        if len(said) < len(nodes):
             raise TimeoutError(
-                f"Only {len(partitions)} of {len(nodes)} connected nodes said within {timeout:g} s "
+                f"Only {len(said)} of {len(nodes)} connected nodes said within {timeout:g} s "
                 "which partition they hold. See the log of a node that didn't; where the machine "
                 "was too busy, start again or raise the `timeout`."
             )
-        held = sorted(partitions.values())
-        if len(set(held)) < len(nodes) or held[0] < 0:
+        claims = Counter(said.values())
+        partitions = {
+            node: partition for node, partition in said.items()
+            if partition is not None and claims[partition] == 1
+        }
+        others = sorted(set(said) - set(partitions))
+        if len(others) >= len(partitions):  # not a few liars, but how the nodes were set up
             raise ValueError(
-                f"Each of the {len(nodes)} nodes must hold its own partition. Found partition "
-                f"ids {held}. Give every SuperNode another `partition-id` in --node-config."
+                f"Each of the {len(nodes)} nodes must hold its own partition. Found "
+                f"{sorted(claims.elements(), key=str)}. Call answer_partition(app) on the "
+                "ClientApp, and give every SuperNode another `partition-id` in --node-config."
             )
+        for node in others:
+            logger.log(WARNING, "Node %d holds no partition of its own: it is listed last", node)
         self._order = sorted(partitions, key=partitions.__getitem__)
         self._partitions = partitions
 
@@ -95,6 +100,15 @@ class PartitionedGrid(GridWrapper):
         rank = {node: index for index, node in enumerate(self._order)}
         nodes = list(self._grid.get_node_ids())
         return sorted(nodes, key=lambda node: (rank.get(node, len(rank)), node))
+
+
+def _partition(reply: Message) -> int | None:
+    """The partition that a node says it holds; None where it does not say one."""
+    try:
+        partition = reply.content.metric_records["node"][_KEY]
+    except Exception:  # an error, or whatever a faulty node sends
+        return None
+    return partition if type(partition) is int and partition >= 0 else None
 
 
 def _connected(grid: Grid, num_nodes: int, timeout: float) -> list[int]:

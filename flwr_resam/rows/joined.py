@@ -48,7 +48,9 @@ class Joined(Updates):
             self._mixing = np.zeros((height + 1, width + 1))
             self._mixing[:height, :width] = updates._mixing
             self._mixing[height, width] = 1.0
-            self._geometry = _unmixed(self._source).geometry().mix(self._mixing)
+            plain = _unmixed(self._source)
+            self._geometry = plain.geometry().mix(self._mixing)
+            self._shrink = plain._shrink
 
 
 class _WithVector(Matrix):

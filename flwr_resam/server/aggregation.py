@@ -45,6 +45,7 @@ def aggregate(
     first = [Columns(row, 0, learnt) for row in rows]
     done = rule.step(Updates(on_device(first, device)), f=f, state=state, round=round)
     last = [Columns(row, learnt, size) for row in rows]
-    buffers = Median()(Updates(on_device(last, device)), f=f)
+    # The median is the same for every f; a rule such as the mean may be given too large a one.
+    buffers = Median()(Updates(on_device(last, device)), f=min(f, (len(rows) - 1) // 2))
     xp = array_namespace(done.vector)
     return replace(done, vector=xp.concat([done.vector, buffers]))

@@ -35,8 +35,18 @@ def checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
 
 def checked_rate(rate: float | Schedule) -> float | Schedule:
     """The learning rate, or the function of the round that gives it."""
-    if callable(rate):
-        return rate
+    return rate if callable(rate) else finite_rate(rate)
+
+
+def checked_seed(seed: int | None) -> int | None:
+    """A whole number, or None for draws that differ from run to run."""
+    if seed is not None and (isinstance(seed, bool) or operator.index(seed) < 0):
+        raise requirement("seed", "be None or at least 0", f"seed = {seed}", "Use 0")
+    return seed
+
+
+def finite_rate(rate: float) -> float:
+    """A learning rate, given or returned by a function of the round."""
     if not (np.isfinite(rate) and rate > 0):
         raise requirement(
             "learning_rate", "be a finite number above 0", f"learning_rate = {rate}",

@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 from ..aggregators import Median
 from ..flower import logger
 from ..rule import Aggregator
-from .intake import Admitted
+from .intake import Admitted, printable
 from .layout import Layout
 from .metrics import robust_metrics
 from .quorum import effective_faults
@@ -151,7 +151,7 @@ class TolerantFedAvg(FedAvg):
         except Exception as error:
             logger.log(
                 ERROR, "\t> No metrics of the nodes this round: the aggregation function raised "
-                "%s: %s", type(error).__name__, error,
+                "%s: %s", type(error).__name__, printable(str(error)),
             )
             return MetricRecord()
 

@@ -21,7 +21,7 @@ from flwr.app import ArrayRecord
 
 from .plain import Arrays, decode, encode
 
-_FORMAT = "flwr-resam-checkpoint-1"
+_FORMAT = "flwr-resam-checkpoint-2"
 _PATTERN = "checkpoint-*.safetensors"
 _KEEP = 2
 
@@ -48,6 +48,8 @@ class Checkpoint:
         What the run depends on; a run with other settings does not resume from here.
     workers : dict of int to RecordDict, or None
         ``Context.state`` of each node, where the nodes live in this process.
+    adversaries : list
+        The memory of each `AdversarialGrid` before the nodes.
     """
 
     round: int
@@ -56,6 +58,7 @@ class Checkpoint:
     skipped: int
     settings: dict[str, str]
     workers: dict[int, Any] | None
+    adversaries: list[dict[str, Any]]
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:

@@ -131,10 +131,10 @@ def read_reply(
     """
     try:
         if type(content) is Error:
-            return Rejection(node, f"error reply: {_short(content.reason)}", proven=False)
+            return Rejection(node, f"error reply: {printable(content.reason)}", proven=False)
         return _row(content, layout, sent)
     except ValueError as error:
-        return Rejection(node, _short(str(error)))
+        return Rejection(node, printable(str(error)))
     except Exception as error:
         return Rejection(node, f"malformed ({type(error).__name__})")
 
@@ -185,7 +185,7 @@ def _data(record: ArrayRecord, layout: Layout) -> dict[str, bytes]:
     received: dict[str, bytes] = {}
     for entry in layout.entries:
         if entry.name not in arrays:
-            raise ValueError(f"no array `{_short(entry.name)}`")
+            raise ValueError(f"no array `{printable(entry.name)}`")
         data = arrays[entry.name].__dict__.get("data")
         if type(data) is not bytes:
             raise ValueError(f"`{entry.name}` holds a {_type(data)} instead of bytes")
@@ -206,8 +206,8 @@ def _check_finite(name: str, values: NDArray[Any], base: NDArray[Any] | None) ->
                 row = np.subtract(base[start : start + _CHUNK], chunk, dtype=wide)
         if not np.isfinite(row).all():
             if np.isfinite(chunk).all():
-                raise ValueError(f"an update of `{_short(name)}` past the range of {wide}")
-            raise ValueError(f"a NaN or an infinity in `{_short(name)}`")
+                raise ValueError(f"an update of `{printable(name)}` past the range of {wide}")
+            raise ValueError(f"a NaN or an infinity in `{printable(name)}`")
 
 
 def _is_small(values: NDArray[Any]) -> bool:
@@ -222,10 +222,10 @@ def _is_small(values: NDArray[Any]) -> bool:
 
 
 def _type(value: object) -> str:
-    return _short(type.__dict__["__name__"].__get__(type(value)))
+    return printable(type.__dict__["__name__"].__get__(type(value)))
 
 
-def _short(text: object) -> str:
+def printable(text: object) -> str:
     """One printable line of at most 160 characters."""
     if type(text) is not str:
         return "no reason given"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from ..rule import Aggregator
 
 
@@ -46,7 +48,9 @@ def effective_faults(
     ===========================================  =============  ==================================
 
     With malformed and silent nodes together, the rows read with f - malformed in place of f. A
-    rule with another need (n >= 4f + 3) has that in place of m > 2f.
+    rule with another need (n >= 4f + 3) has that in place of m > 2f. Where a rule admits a larger
+    number of faults and not this one (buckets are larger for fewer faults, and may be too few),
+    the least that it admits, up to f, is taken: to tolerate more costs no safety.
 
     Parameters
     ----------
@@ -74,9 +78,7 @@ def effective_faults(
     if valid == 0:
         return None
     remaining = max(0, f - malformed)
-    if aggregator.admits(valid, remaining):
-        return remaining
     silent = asked - valid - malformed
-    if silent > remaining or not aggregator.admits(valid, remaining - silent):
-        return None
-    return remaining - silent
+    least = remaining if silent > remaining else remaining - silent
+    candidates = chain(range(remaining, f + 1), range(least, remaining))
+    return next((number for number in candidates if aggregator.admits(valid, number)), None)

@@ -86,5 +86,7 @@ def _addresses(metadata: Any) -> tuple[int, str]:
         return 0, ""
     source = metadata.__dict__.get("_src_node_id")
     answered = metadata.__dict__.get("_reply_to_message_id")
-    return (source if type(source) is int else 0), (answered if type(answered) is str else "")
+    if type(source) is not int or not 0 <= source < 1 << 64:
+        source = 0
+    return source, (answered if type(answered) is str else "")
 

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 
 from ..errors import requirement
 from ..flower import logger
+from ..grids.adversarial import AdversarialGrid
 from ..grids.in_process import InProcessGrid
 from ..grids.wrapper import GridWrapper
 from .checkpoint import Checkpoint, list_checkpoints, load_newest, save
@@ -21,8 +22,9 @@ class Saver:
     """Writes a run's checkpoints, and restores one.
 
     A checkpoint holds the model, the round, the rule's state and the number of skipped rounds;
-    and, on an `InProcessGrid`, the ``Context.state`` of every node, so that a resumed run ends in
-    the same model, bit for bit, as one that was never interrupted.
+    what the attacks of an `AdversarialGrid` remember; and, on an `InProcessGrid`, the
+    ``Context.state`` of every node, so that a resumed run ends in the same model, bit for bit, as
+    one that was never interrupted.
 
     On Flower's engines the nodes' states are theirs. A resumed run is a new run there, in which
     no node has a momentum yet: `WorkerMomentum` rescales the first ones to the size that all
@@ -47,7 +49,10 @@ class Saver:
         self._folder = folder
         self._every = every
         self._settings = settings
+        self._adversaries: list[AdversarialGrid] = []
         while isinstance(grid, GridWrapper):
+            if isinstance(grid, AdversarialGrid):
+                self._adversaries.append(grid)
             grid = grid.inner
         self._nodes = grid.contexts if isinstance(grid, InProcessGrid) else None
 
@@ -63,7 +68,7 @@ class Saver:
             return None
         if not resume:
             found = list_checkpoints(folder)
-            if found and self._every:
+            if found:
                 raise requirement(
                     "output_dir", "hold no checkpoints of an earlier run", f"`{found[0]}`",
                     "Go on with `start(..., resume=True)`, name another folder, or remove them",
@@ -86,10 +91,15 @@ class Saver:
             workers = {node: context.state for node, context in self._nodes.items()}
         save(
             self._folder,
-            Checkpoint(number, arrays, rule_state, skipped, self._settings, workers),
+            Checkpoint(
+                number, arrays, rule_state, skipped, self._settings, workers,
+                [adversary.memory for adversary in self._adversaries],
+            ),
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        for adversary, memory in zip(self._adversaries, checkpoint.adversaries, strict=False):
+            adversary.recall(memory)
         if self._nodes is None or checkpoint.workers is None:
             logger.log(WARNING, "The nodes' momentums are not in the checkpoint: they begin anew")
             return

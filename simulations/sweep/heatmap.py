@@ -21,7 +21,7 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
     attacks = list(dict.fromkeys(cell.attack for cell in found))
     rules = list(dict.fromkeys(cell.aggregator for cell in found))
     betas = sorted({cell.beta for cell in found})
-    size = (1.3 + 0.72 * len(attacks) * len(betas), 1.5 + 0.34 * len(rules))
+    size = (1.6 + 0.46 * len(attacks) * len(betas), 1.5 + 0.34 * len(rules))
     figure = Figure(figsize=size, dpi=160, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(betas), sharey=True))
     for axis, beta in zip(axes, betas, strict=True):
@@ -35,7 +35,8 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
                     column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour,
                     fontsize=8,
                 )
-        axis.set_xticks(range(len(attacks)), attacks, rotation=40, ha="right", fontsize=8)
+        axis.set_xticks(range(len(attacks)), attacks, fontsize=8)
+        axis.set_xticklabels(attacks, rotation=45, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(rules)), rules, fontsize=8)
         axis.set_title(_heading(beta), fontsize=9)
         axis.tick_params(length=0)

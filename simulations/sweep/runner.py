@@ -64,7 +64,7 @@ def run_one(experiment: Experiment) -> Run:
     started = time.monotonic()
     model, error, diverged = "", None, False
     try:
-        quiet = replace(experiment, output_dir="")
+        quiet = replace(experiment, output_dir="", checkpoint_every=0, resume=False)
         model = run_in_process(quiet, evaluations.append, batched=True).digest
     except QuorumLostError:
         diverged = True
