@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from .errors import requirement
+
 _CONVENTIONS = re.compile(
     r"(^|[./_])(running_mean|running_var|moving_mean|moving_var(iance)?)$"
     r"|(^|[./])batch_stats[./]"
@@ -32,13 +34,37 @@ def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -
         ``running_mean`` and ``running_var``, Keras' ``moving_mean`` and ``moving_variance``,
         and whatever Flax holds under ``batch_stats``.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If ``buffers`` holds what is no name of an array: what is meant to be a buffer would take
+        momentum.
+
     Examples
     --------
     >>> sorted(buffer_names(["0.weight", "1.running_var", "bn/moving_mean", "running_total"]))
     ['1.running_var', 'bn/moving_mean']
-    >>> sorted(buffer_names(["0", "1", "2"], buffers=["2", "5"]))
+    >>> sorted(buffer_names(["0", "1", "2"], buffers=["2"]))
     ['2']
     """
-    if buffers is not None:
-        return frozenset(buffers).intersection(names)
-    return frozenset(name for name in names if _CONVENTIONS.search(name))
+    if buffers is None:
+        return frozenset(name for name in names if _CONVENTIONS.search(name))
+    known, chosen = frozenset(names), checked_buffers(buffers) or frozenset()
+    if chosen - known:
+        raise requirement(
+            "buffers", "be names of the model's arrays", f"`{sorted(chosen - known)[0]}`",
+            f"Choose among {', '.join(sorted(known)[:20])}",
+        )
+    return chosen
+
+
+def checked_buffers(buffers: Collection[str] | None) -> frozenset[str] | None:
+    """Several names, or None; a single string is several letters."""
+    if buffers is None:
+        return None
+    if isinstance(buffers, str) or not all(isinstance(name, str) for name in buffers):
+        raise requirement(
+            "buffers", "be a list of the names of arrays", repr(buffers),
+            'Write buffers=["2", "3"]', error=TypeError,
+        )
+    return frozenset(buffers)

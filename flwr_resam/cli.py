@@ -99,7 +99,7 @@ def audit(
         _number(floor),
     )
     Console().print(table)
-    if proven is not None and found.ratio > proven * (1.0 + 1e-6):
+    if proven is not None and found.ratio > proven * (1.0 + 1e-6) + 1e-9:
         Console(stderr=True).print("[bold red]Error[/]: observed more than is proven.")
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from .buffers import buffer_names
+from .buffers import buffer_names, checked_buffers
 from .errors import requirement
 from .flower import logger
 from .packing import pack, record_of, unpack
@@ -65,7 +65,7 @@ class WorkerMomentum:
     ) -> None:
         self._beta = checked_beta(beta)
         self._state = state
-        self._buffers = buffers
+        self._buffers = checked_buffers(buffers)
 
     def step(self, update: Mapping[str, NDArray[Any]], *, server_round: int) -> ArrayRecord:
         """Take one step and return the record to send under the key `momentum`.
@@ -165,6 +165,7 @@ def momentum_mod(beta: float = 0.9, *, buffers: Collection[str] | None = None) -
     >>> app = ClientApp(mods=[momentum_mod(beta=0.9)])
     """
     checked_beta(beta)
+    checked_buffers(buffers)
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if message.metadata.message_type.split(".")[0] != MessageType.TRAIN:

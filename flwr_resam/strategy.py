@@ -16,6 +16,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
+from .buffers import checked_buffers
 from .flower import logger
 from .rule import Aggregate, Aggregator, Round, checked_f
 from .server.aggregation import aggregate
@@ -144,12 +145,16 @@ class Resam(TolerantFedAvg):
         self.max_skipped_rounds = max_skipped_rounds
         self.timeout = checked_timeout(timeout)
         self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
-        self.buffers = buffers
+        self.buffers = checked_buffers(buffers)
         nodes = min_available_nodes or min_train_nodes or self._least_nodes()
-        self.aggregator.check(min_train_nodes or nodes, self.num_malicious_nodes)
+        if not min_train_nodes:
+            # Of a fraction as many as FedAvg would sample, if the rule can do with so few.
+            share = max(self._least_nodes(), int(fraction_train * nodes))
+            min_train_nodes = share if 0.0 < fraction_train < 1.0 else nodes
+        self.aggregator.check(min_train_nodes, self.num_malicious_nodes)
         super().__init__(
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
-            min_train_nodes=min_train_nodes or nodes, min_evaluate_nodes=min_evaluate_nodes,
+            min_train_nodes=min_train_nodes, min_evaluate_nodes=min_evaluate_nodes,
             min_available_nodes=nodes,
             arrayrecord_key=arrayrecord_key, configrecord_key=configrecord_key,
             train_metrics_aggr_fn=train_metrics_aggr_fn or self._robust_metrics,

@@ -5,7 +5,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from flwr_resam import InProcessGrid, Resam, parse_rule
+from flwr_resam import InProcessGrid, Resam, WorkerMomentum, momentum_mod, parse_rule
 from flwr_resam.aggregators import MDA, Mean
 from flwr_resam.server.layout import Layout
 from tests.support import record
@@ -104,3 +104,24 @@ def test_a_rule_for_any_f_goes_on_where_a_node_is_silent(rule):
     )
     found = strategy.start(InProcessGrid(app, 15), record(**MODEL), num_rounds=1)
     assert found.train_metrics_clientapp[1]["n-valid"] == 14
+
+
+@pytest.mark.parametrize(
+    ("buffers", "error", "message"),
+    [
+        ("bn.running_var", TypeError, "be a list of the names of arrays"),
+        ([1], TypeError, "be a list of the names of arrays"),
+        (["bn.running-var"], ValueError, r"names of the model's arrays\. Found `bn.running-var`"),
+    ],
+)
+def test_buffers_that_are_none_of_the_arrays_are_an_error(buffers, error, message):
+    with pytest.raises(error, match=message):
+        Layout.of(record(**MODEL), buffers)
+    with pytest.raises(error, match=message):
+        WorkerMomentum(0.9, RecordDict(), buffers).step(
+            {"bn.running_var": np.ones(2)}, server_round=1
+        )
+    if error is TypeError:
+        for make in (Resam, momentum_mod):
+            with pytest.raises(error, match=message):
+                make(buffers=buffers)

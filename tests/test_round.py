@@ -321,3 +321,22 @@ def test_an_error_of_the_users_metrics_is_one_printable_line(federation, caplog)
     strategy.start(federation(reply, 3), record(w=np.zeros(2)), num_rounds=1)
     (line,) = (r.getMessage() for r in caplog.records if "No metrics of the nodes" in r.getMessage())
     assert line.isprintable() or line.strip().isprintable()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"fraction_train": 0.1, "min_available_nodes": 100, "num_malicious_nodes": 4}, 10),
+        ({"fraction_train": 0.1, "min_available_nodes": 50, "num_malicious_nodes": 4}, 9),
+        ({"fraction_train": 0.5, "min_available_nodes": 40, "min_train_nodes": 30}, 30),
+        ({"min_available_nodes": 40}, 40),
+    ],
+)
+def test_a_fraction_of_the_nodes_is_sampled_as_by_fedavg(federation, arguments, expected):
+    grid = federation(
+        lambda message, i: content(record(w=np.ones(2)), key="momentum"),
+        arguments["min_available_nodes"],
+    )
+    found = quiet(**arguments).start(grid, record(w=np.zeros(2)), num_rounds=2)
+    assert found.train_metrics_clientapp[1]["n-asked"] == expected
+    assert found.train_metrics_clientapp[2]["n-asked"] == expected
