@@ -181,9 +181,15 @@ def share_of(dataset: Dataset, settings: ClientSettings, partition: int) -> Indi
 def _shares(
     dataset: Dataset, partition: str, workers: int, seed: int
 ) -> tuple[Indices, ...] | None:
-    found = parse_partition(partition).shares(
-        dataset.train_y, workers, generator(seed, "partition")
-    )
+    try:
+        found = parse_partition(partition).shares(
+            dataset.train_y, workers, generator(seed, "partition")
+        )
+    except (ArithmeticError, LookupError, ValueError) as error:  # from within the partitioner
+        raise requirement(
+            "partition", f"share {len(dataset.train_y)} examples out to {workers} workers",
+            f"`{partition}`: {error}", "Ask fewer nodes, or share out more evenly",
+        ) from error
     if found is None:
         return None
     empty = sum(len(share) == 0 for share in found)

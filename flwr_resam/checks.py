@@ -41,6 +41,22 @@ def check_positive(parameter: str, value: object, cure: str) -> None:
         )
 
 
+def check_finite(parameter: str, value: float) -> None:
+    """Raise a ValueError for a NaN or an infinity.
+
+    Examples
+    --------
+    >>> check_finite("epsilon", float("nan"))
+    Traceback (most recent call last):
+    ...
+    ValueError: `epsilon` must be finite. Found nan. Use non-finite for NaN and Inf.
+    """
+    if not math.isfinite(value):
+        raise requirement(
+            parameter, "be finite", value, "Use non-finite for NaN and Inf"
+        )
+
+
 def checked_f(f: object) -> int:
     """Return f as an int, or raise what is wrong with it."""
     try:

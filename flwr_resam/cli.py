@@ -111,7 +111,7 @@ def report(
     """Show what each node did in a run, those to look at first, as a table and a picture."""
     try:
         write_report(folder)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         raise _fail(error) from None
 
 

@@ -166,11 +166,23 @@ def shares(plans: Sequence[Plan[Any]], total: int) -> list[int]:
     return counts
 
 
+_SPELT_OUT = {  # what other libraries and papers write
+    "median": "cwmed", "coordinate-wise-median": "cwmed", "coordinatewise-median": "cwmed",
+    "trimmed-mean": "cwtm", "trmean": "cwtm", "coordinate-wise-trimmed-mean": "cwtm",
+    "geometric-median": "gm", "geomed": "gm", "rfa": "gm", "multi-krum": "multikrum",
+    "centered-clipping": "cc", "centred-clipping": "cc", "average": "mean", "fedavg": "mean",
+    "minimum-diameter-averaging": "mda", "mean-around-median": "meamed",
+    "nearest-neighbour-mixing": "nnm", "nearest-neighbor-mixing": "nnm",
+}
+
+
 def unknown_name(name: str, names: list[str], kind: str) -> ValueError:
     """Say that a name is not known, which it may have meant, and which there are."""
     close = get_close_matches(name, names, n=5, cutoff=0.5)
     letters = [other for other in close if sorted(other) == sorted(name)]
-    hint = f" Did you mean `{(letters or close)[0]}`?" if close else ""
+    meant = _SPELT_OUT.get(name.replace("_", "-").lower())
+    likely = [meant] if meant in names else letters or close
+    hint = f" Did you mean `{likely[0]}`?" if likely else ""
     return ValueError(f"`{name}` is no {kind}.{hint} {kind.capitalize()}s: {', '.join(names)}.")
 
 

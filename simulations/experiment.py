@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -114,6 +115,12 @@ class Experiment:
             _above(name.replace("_", "-"), getattr(self, name), 0)
         for name in ("learning_rate", "local_learning_rate", "connect_timeout", "round_timeout"):
             _above(name.replace("_", "-"), getattr(self, name), 0.0)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise requirement(
+                    field.name.replace("_", "-"), "be a finite number", value, "Use the default",
+                )
         for name in (
             "learning_rate_decay", "weight_decay", "l2", "clip_norm", "seed", "checkpoint_every",
         ):
@@ -121,6 +128,8 @@ class Experiment:
                 raise requirement(
                     name.replace("_", "-"), "be at least 0", getattr(self, name), "Use 0"
                 )
+        if self.seed >= 1 << 63:
+            raise requirement("seed", "be below 2**63", self.seed, "Use a smaller one")
         checked_device(self.device)
         if (self.checkpoint_every or self.resume) and not self.output_dir:
             raise requirement(

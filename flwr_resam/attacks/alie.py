@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_finite
 from ..errors import requirement
 from ..rule import Round
 from .attack import MemorylessAttack
@@ -36,6 +37,11 @@ class ALIE(MemorylessAttack):
     name: ClassVar[str] = "alie"
     columnwise: ClassVar[bool] = True
     honest_needed: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a factor that would make the rows NaN, which no rule has to withstand."""
+        if self.z is not None:
+            check_finite("z", self.z)
 
     def check(self, honest: int, count: int) -> None:
         """Raise also where the published z has no value for so many workers."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_finite
 from ..rule import Round
 from .attack import MemorylessAttack
 
@@ -33,6 +34,10 @@ class FOE(MemorylessAttack):
     epsilon: float = 0.1
     name: ClassVar[str] = "foe"
     columnwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse a factor that would make the rows NaN, which no rule has to withstand."""
+        check_finite("epsilon", self.epsilon)
 
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..checks import check_finite
 from ..rule import Round
 from .attack import MemorylessAttack
 
@@ -32,8 +32,7 @@ class Huge(MemorylessAttack):
     knowledge: ClassVar[str] = "alone"
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.value):
-            raise requirement("value", "be finite", self.value, "Use non-finite for NaN and Inf")
+        check_finite("value", self.value)
 
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002

@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import requirement
 from ..rows.updates import Row
 from ..rule import Aggregate
 from .intake import Admitted
 
 LEDGER = "ledger.jsonl"
 _CHUNK = 1 << 16
+_STATUS = ("valid", "rejected", "silent", "unasked")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Ledger:
     def __init__(self, folder: Path, after: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / LEDGER
-        kept = [line for line in read_ledger(folder) if line.round <= after]
+        kept = [line for line in read_ledger(folder) if line.round <= after] if after else []
         fresh = self._path.with_suffix(".tmp")
         fresh.write_text("".join(map(_json, kept)), encoding="utf-8")
         os.replace(fresh, self._path)
@@ -69,12 +71,31 @@ class Ledger:
 
 
 def read_ledger(folder: Path) -> list[Line]:
-    """Read what a run has written so far; a last line that is not whole is left out."""
+    """Read what a run has written so far; a last line that is not whole is left out.
+
+    Raises
+    ------
+    ValueError
+        For another line that is none of a ledger.
+    """
     path = folder / LEDGER
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [Line(**json.loads(line)) for line in whole]
+    whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    return [_line(text, number, path) for number, text in enumerate(whole, start=1)]
+
+
+def _line(text: str, number: int, path: Path) -> Line:
+    try:
+        line = Line(**json.loads(text))
+        if line.round >= 1 and line.node >= 0 and line.status in _STATUS:
+            return line
+    except (ValueError, TypeError):
+        pass
+    raise requirement(
+        "ledger", "hold one round and node a line", f"line {number} of `{path}`: {text[:60]!r}",
+        "Remove that line, or take the ledger from a backup",
+    )
 
 
 def round_lines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from simulations.commands.shared import (
     name_of,
     progress_bar,
     read_experiment,
+    user_errors,
 )
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
@@ -86,7 +86,8 @@ def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConf
     with progress_bar() as progress:
         for role, (label, changes) in lines.items():
             one = replace(experiment, output_dir=str(output_dir.resolve() / role), **changes)
-            curves.append(Curve(label, role, _in_process(one, label, progress)))
+            with user_errors():
+                curves.append(Curve(label, role, _in_process(one, label, progress)))
     table = Table("run", "final test accuracy")
     for curve in curves:
         table.add_row(curve.label, f"{curve.evaluations[-1].accuracy:.1%}")
@@ -105,15 +106,18 @@ def worst(
     ] = None,
 ) -> None:
     """Run every attack against a rule, in this process, and say which is the worst."""
-    chosen = [f"aggregator={json.dumps(rule)}"] if rule else []
-    experiment = read_experiment([*(run_config or []), *chosen], output_dir)
-    try:
+    experiment = read_experiment(run_config, output_dir)
+    with user_errors():
+        if rule:
+            experiment = replace(experiment, aggregator=rule)
+            experiment.check()
         attacks = candidates(experiment)
         for text in attack or []:
             replace(experiment, attack=text).check()
-    except ValueError as error:
-        raise failure(str(error), code=2) from None
-    attacks = [NO_ATTACK, *attack] if attack else attacks
+    if attack:
+        attacks = list(dict.fromkeys([NO_ATTACK, *attack]))
+    if attacks == [NO_ATTACK]:
+        raise failure("`--attack` must be an attack. Found none, which is always run.", code=2)
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
     console.print(f"{name_of(experiment)}; {len(attacks)} runs; results in {output_dir}")
     rounds = experiment.num_rounds
@@ -125,7 +129,8 @@ def worst(
             progress.update(one, completed=evaluation.round, description=attacks[index])
             progress.update(total, completed=index * rounds + evaluation.round)
 
-        search(experiment, attacks, show)
+        with user_errors():
+            search(experiment, attacks, show)
     trials = read_trials(output_dir)
     console.print(as_table(trials))
     first = next(trial for trial in trials if trial.attack != NO_ATTACK)
@@ -141,7 +146,7 @@ def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[
         progress.update(task, completed=evaluation.round)
 
     try:
-        run_in_process(experiment, show)
+        return run_in_process(experiment, show).evaluations
     except QuorumLostError:
         # Honest nodes that are led to a diverged model send NaN: the curve ends there.
         progress.update(task, description=f"{label} (diverged)")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from simulations.bad_replies import BAD_REPLIES
-from simulations.commands.shared import OutputDir, console, failure, progress_bar
+from simulations.commands.shared import OutputDir, console, failure, progress_bar, user_errors
 from simulations.robustness import Cell, check_names, measure, summary
 from simulations.robustness_cell import STRATEGIES
 from simulations.soak import soak as run_soak
@@ -52,9 +52,10 @@ def soak(
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
     with progress_bar() as progress:
         task = progress.add_task("soaking", total=rounds)
-        found = run_soak(
-            rounds, output_dir.resolve(), lambda number: progress.update(task, completed=number)
-        )
+        with user_errors():
+            found = run_soak(
+                rounds, output_dir.resolve(), lambda number: progress.update(task, completed=number)
+            )
     console.print(
         f"{rounds} rounds under {', '.join(found.turns)} in turn: memory "
         f"{found.growth_kib_per_round:+.2f} KiB a round, time x{found.slowdown:.2f}, "

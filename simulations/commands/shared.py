@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from flwr_resam import CheckpointError
 from simulations.experiment import Experiment
 
 # Paths and messages may hold brackets, which are not for rich to read.
@@ -28,18 +31,36 @@ RunConfig = Annotated[
 ]
 
 
-def read_experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
-    """The experiment of pyproject.toml with these changes, or one clear sentence and exit 2."""
+def read_experiment(
+    run_config: list[str] | None, output_dir: Path, **changes: object
+) -> Experiment:
+    """The experiment of pyproject.toml with these changes, or one clear sentence and exit 2.
+
+    What ``run_config`` says counts more than ``changes``.
+    """
     try:
-        overrides = _overrides(run_config)
+        overrides = {name.replace("_", "-"): value for name, value in changes.items()}
+        overrides |= _overrides(run_config)
         overrides["output-dir"] = str(output_dir.resolve())
         experiment = Experiment.default(overrides)
-        output_dir.mkdir(parents=True, exist_ok=True)
     except (ValueError, TypeError, ImportError) as error:
         raise failure(str(error), code=2) from None
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise failure(f"`--output-dir` can't be written: {error}.", code=2) from None
     return experiment
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """What only shows when a run begins is one sentence and exit 2, too."""
+    try:
+        yield
+    except (ValueError, ImportError, CheckpointError) as error:
+        raise failure(str(error), code=2) from None
+    except OSError as error:
+        raise failure(f"A file can't be read or written: {error}.", code=2) from None
 
 
 def _overrides(run_config: list[str] | None) -> dict[str, Any]:
@@ -51,12 +72,17 @@ def _overrides(run_config: list[str] | None) -> dict[str, Any]:
                 f"`{rest}` in --run-config is no setting. Write key=value, or name a .toml file."
             )
     try:
-        return parse_config_args(run_config)
+        found = parse_config_args(run_config)
     except click.ClickException:
         raise ValueError(
-            f"--run-config {' '.join(run_config or [])} can't be read. "
-            "Write strings in quotes inside: \"aggregator='mda' beta=0.99\"."
+            f"--run-config {' '.join(run_config or [])} can't be read. Write either one .toml file "
+            "or settings, strings in quotes inside: \"aggregator='mda' beta=0.99\"."
         ) from None
+    except OSError as error:
+        raise ValueError(f"--run-config {error.filename}: {error.strerror}.") from None
+    if "output-dir" in found:
+        raise ValueError("`output-dir` has an option of its own here: write --output-dir FOLDER.")
+    return found
 
 
 def failure(message: str, code: int = 1) -> typer.Exit:

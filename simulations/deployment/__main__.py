@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from flwr.common.config import parse_config_args
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from clients.byzantine import BYZANTINE_CLIENTS
 from flwr_resam.parse import unknown_name
 from flwr_resam.report import report
-from simulations.commands.shared import RunConfig, console, failure
+from simulations.commands.shared import RunConfig, console, failure, read_experiment
 from simulations.deployment.drill import drill as run_drill
 from simulations.deployment.federation import Federation
 from simulations.deployment.keys import make_keys
@@ -48,7 +47,7 @@ def run(
     ] = False,
 ) -> None:
     """Start a federation on this machine, train on it, and end every process again."""
-    experiment = _experiment(run_config, output_dir)
+    experiment = read_experiment(run_config, output_dir, **DEFAULTS)
     liars = _liars(experiment, byzantine)
     console.print(
         f"{experiment.num_nodes} SuperNodes, {len(liars)} of them {byzantine}; "
@@ -89,7 +88,7 @@ def drill(
     byzantine: Byzantine = "sign-flip",
 ) -> None:
     """Kill a SuperNode within a round, start it again, then kill the ServerApp and resume."""
-    experiment = _experiment(run_config, output_dir)
+    experiment = read_experiment(run_config, output_dir, **DEFAULTS)
     liars = _liars(experiment, byzantine)
     started = time.monotonic()
 
@@ -134,16 +133,6 @@ def _liars(experiment: Experiment, byzantine: str) -> dict[int, str]:
         known = sorted(BYZANTINE_CLIENTS)
         raise failure(str(unknown_name(byzantine, known, "Byzantine client")), 2)
     return byzantine_nodes(experiment, byzantine)
-
-
-def _experiment(run_config: list[str] | None, output_dir: Path) -> Experiment:
-    try:
-        changes = parse_config_args(run_config)
-        return Experiment.default(
-            {**DEFAULTS, **changes, "output-dir": str(output_dir.resolve())}
-        )
-    except (ValueError, TypeError, ImportError) as error:
-        raise failure(str(error), 2) from None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -34,7 +35,7 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
     figure = Figure(figsize=(3.1 * columns, 0.9 + 2.1 * height), dpi=160, layout="constrained")
     axes = np.atleast_1d(figure.subplots(height, columns, sharex=True, sharey=True)).ravel()
     for axis, attack in zip(axes, attacks, strict=False):
-        for rule, colour in zip(rules, _COLOURS, strict=False):
+        for rule, colour in zip(rules, cycle(_COLOURS), strict=False):
             for one, style in ((0.0, "--"), (beta, "-")):
                 if own := found.get(Cell(attack, rule, one)):
                     _curve(axis, own, colour, style)
@@ -52,7 +53,7 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
     figure.supylabel("test accuracy", fontsize=9)
     handles = [
         Line2D([], [], color=colour, label=rule)
-        for rule, colour in zip(rules, _COLOURS, strict=False)
+        for rule, colour in zip(rules, cycle(_COLOURS), strict=False)
     ]
     handles += [
         Line2D([], [], color="#555555", linestyle=style, label=label)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from flwr_resam.errors import requirement
 from simulations.experiment import defaults
 from simulations.results import Evaluation
 from simulations.sweep.grid import key_of
@@ -114,11 +115,21 @@ def read_runs(folder: Path) -> dict[str, Run]:
     if not path.exists():
         return {}
     runs = {}
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        found = json.loads(line)
-        found["config"] = {**defaults(), **found["config"]}
-        columns = found["evaluations"]
-        rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
-        run = replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        try:
+            run = _run(json.loads(line))
+        except (ValueError, TypeError, KeyError):
+            raise requirement(
+                "results", "hold one run a line", f"line {number} of `{path}`: {line[:60]!r}",
+                "Remove that line; the sweep repeats its run",
+            ) from None
         runs[run.key] = run
     return runs
+
+
+def _run(found: dict[str, Any]) -> Run:
+    found["config"] = {**defaults(), **found["config"]}
+    columns = found["evaluations"]
+    rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
+    return replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))
