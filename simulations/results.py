@@ -1,4 +1,4 @@
-"""What a run leaves in its output folder: metrics.jsonl as it goes and summary.json at the end."""
+"""What a run leaves in its folder: its settings, metrics.jsonl, and summary.json at the end."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
 
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
+SETTINGS = "run-config.json"
+
+# What may differ between the beginning of a run and the process that takes it up again.
+_MAY_CHANGE = {
+    "output-dir", "data-dir", "num-rounds", "evaluate-every", "connect-timeout", "round-timeout",
+    "device", "checkpoint-every", "resume",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,8 @@ class Evaluation:
 class Recorder:
     """Writes a run's evaluations one JSON line each; nothing where there is no output folder.
 
-    A run that resumes keeps those of the rounds before the first that it evaluates again.
+    A run that resumes keeps those of the rounds before the first that it evaluates again, and
+    must have the settings that it began with.
 
     Attributes
     ----------
@@ -49,7 +58,22 @@ class Recorder:
             (self._folder / SUMMARY).unlink(missing_ok=True)
             if self._experiment.resume:
                 self.evaluations = read_evaluations(self._folder)
+                self._check_settings(self._folder / SETTINGS)
+            text = json.dumps(self._experiment.run_config(), indent=2)
+            (self._folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
         return self
+
+    def _check_settings(self, path: Path) -> None:
+        """Raise a ValueError where the run began with other settings than it is to go on with."""
+        if not path.exists():
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for key, value in self._experiment.run_config().items():
+            if key not in _MAY_CHANGE and before.get(key, value) != value:
+                raise requirement(
+                    key, "be as at the beginning of the run that is resumed",
+                    f"{value!r}, at first {before[key]!r}", "Begin anew in another folder",
+                )
 
     def __exit__(
         self,

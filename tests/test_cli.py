@@ -47,6 +47,30 @@ def test_an_audit_shows_observed_proven_and_floor():
     assert 0.45 < observed <= proven == floor == 0.5
 
 
+@pytest.mark.parametrize("rule", ["mda", "mean", "cwtm", "cge"])
+def test_rounding_is_no_breach_of_what_is_proven(rule):
+    assert run("audit", rule, "--n", "8", "--f", "0", "--trials", "100").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", '{"round": 1}', "{", '{"round": 0, "node": 1, "status": "valid"}', "\x00"]
+)
+def test_a_damaged_ledger_is_named_with_its_line(tmp_path, line):
+    good = '{"round": 1, "node": 2, "status": "valid"}\n'
+    (tmp_path / "ledger.jsonl").write_text(f"{good}{line}\n{good}")
+    result = run("report", str(tmp_path))
+    assert result.exit_code == 2
+    assert f"line 2 of `{tmp_path / 'ledger.jsonl'}`" in result.stderr
+
+
+def test_a_report_that_can_not_be_drawn_says_why(tmp_path):
+    (tmp_path / "ledger.jsonl").write_text('{"round": 1, "node": 2, "status": "valid"}\n')
+    (tmp_path / "nodes.png").mkdir()
+    result = run("report", str(tmp_path))
+    assert result.exit_code == 2
+    assert "nodes.png" in result.stderr
+
+
 def test_an_audit_of_a_chain_has_nothing_proven():
     row = run("audit", "nnm | cwtm", "--n", "5", "--f", "1", "--trials", "50").stdout
     assert "nnm | cwtm" in row

@@ -38,6 +38,11 @@ def short(**changes):
         ({"output-dir": "here"}, "absolute path"),
         ({"checkpoint-every": -1}, "at least 0"),
         ({"resume": "yes"}, "of type bool"),
+        ({"l2": float("nan")}, "`l2` must be a finite number"),
+        ({"learning-rate": float("inf")}, "`learning-rate` must be a finite number"),
+        ({"seed": 1 << 63}, r"`seed` must be below 2\*\*63"),
+        ({"attack": "foe(epsilon=nan)"}, "`epsilon` must be finite"),
+        ({"attack": "alie(z=inf)"}, "`z` must be finite"),
         ({"device": "abacus"}, "device that torch can use"),
     ],
 )
@@ -46,7 +51,7 @@ def test_a_wrong_setting_is_one_sentence_and_exit_2_before_any_training(changes,
         Experiment.default(changes)
     if "output-dir" in changes:
         return
-    text = " ".join(f"{key}={json.dumps(value)}" for key, value in changes.items())
+    text = " ".join(f"{key}={_toml(value)}" for key, value in changes.items())
     for command in ("run", "compare"):
         done = CliRunner().invoke(
             app, [command, "-c", text, "--output-dir", str(tmp_path / "out")]
@@ -61,7 +66,8 @@ def test_a_wrong_setting_is_one_sentence_and_exit_2_before_any_training(changes,
         (["-c", "foo"], "`foo` in --run-config is no setting"),
         (["-c", "beta=0.5 foo"], "`foo` in --run-config is no setting"),
         (["-c", "aggregator=mda"], "Write strings in quotes"),
-        (["-c", "nowhere.toml"], "nowhere.toml"),
+        (["-c", "nowhere.toml"], "--run-config nowhere.toml: No such file or directory."),
+        (["-c", "output-dir='/elsewhere'"], "write --output-dir FOLDER"),
         (["--output-dir", __file__], "can't be written"),
     ],
 )
@@ -69,6 +75,10 @@ def test_what_is_wrong_on_the_command_line_is_one_sentence(arguments, message):
     done = CliRunner().invoke(app, ["run", *arguments])
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
+
+
+def _toml(value):
+    return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
@@ -151,3 +161,52 @@ def test_a_run_that_flower_fails_says_why(tmp_path, monkeypatch):
     with pytest.raises(RunFailed, match="Did you mean `mda`"):
         run_on_flower(experiment, lambda _: None)
     assert os.path.exists(tmp_path / "out" / "flower.log")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("compare", ["-c", "partition='shards(per_worker=1000)'"], "`partition` must share 1437"),
+        ("worst", ["-c", "partition='shards(per_worker=1000)'"], "`partition` must share 1437"),
+        ("worst", ["--attack", "none"], "`--attack` must be an attack"),
+        ("worst", ["--rule", "median"], "Did you mean `cwmed`?"),
+    ],
+)
+def test_what_only_shows_when_a_run_begins_is_one_sentence_too(
+    command, arguments, message, tmp_path
+):
+    done = CliRunner().invoke(app, [command, *arguments, "--output-dir", str(tmp_path)])
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_an_attack_that_is_named_twice_runs_once(tmp_path):
+    arguments = ["-c", "num-rounds=2", "--attack", "zero", "--attack", "zero"]
+    done = CliRunner().invoke(app, ["worst", *arguments, "--output-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "2 runs" in done.output
+    assert "Worst: zero" in done.output
+
+
+def test_a_finished_comparison_can_be_looked_at_again(tmp_path):
+    arguments = ["compare", "--output-dir", str(tmp_path), "-c"]
+    settings = "num-rounds=2 checkpoint-every=1"
+    first = CliRunner().invoke(app, [*arguments, settings])
+    again = CliRunner().invoke(app, [*arguments, f"{settings} resume=true"])
+    assert first.exit_code == again.exit_code == 0, again.output
+    refused = CliRunner().invoke(app, [*arguments, settings])
+    assert refused.exit_code == 2
+    assert "hold no checkpoints of an earlier run" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "change", [{"beta": 0.5}, {"attack": "none"}, {"l2": 0.5}, {"batch_size": 8}]
+)
+def test_a_run_is_not_taken_up_again_with_other_settings(tmp_path, change):
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": 1}
+    run_in_process(short(num_rounds=2, **parts))
+    (name,) = change
+    with pytest.raises(ValueError, match=f"`{name.replace('_', '-')}` must be as at the beginning"):
+        run_in_process(short(num_rounds=4, resume=True, **parts, **change))
+    again = short(num_rounds=4, resume=True, evaluate_every=2, **parts)
+    assert run_in_process(again).evaluations[-1].round == 4

@@ -44,6 +44,9 @@ def test_an_aggregator_ends_a_chain():
     ("text", "message"),
     [
         ("mad", "Did you mean `mda`"),
+        ("median", "Did you mean `cwmed`"),
+        ("Trimmed_Mean", "Did you mean `cwtm`"),
+        ("multi-krum", "Did you mean `multikrum`"),
         ("", "can't be read as a rule"),
         ("nnm |", "can't be read as a rule"),
         ("nnm", "ends with a pre-aggregator"),

@@ -240,3 +240,41 @@ def test_a_sweep_spreads_over_a_cluster_of_two_nodes(two_ray_nodes, tmp_path):
     assert all(runs[key_of(e.run_config())].error is None for e in experiments)
     alone = run_one(experiments[-1])
     assert runs[alone.key].model == alone.model
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "{", '{"config": 1, "evaluations": {}}'])
+def test_a_damaged_result_is_named_with_its_line(tmp_path, line):
+    (tmp_path / RESULTS).write_text(f"{line}\n")
+    for command in (["figures", str(tmp_path)], ["sweep", str(grid(tmp_path)), "--output-dir", str(tmp_path)]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 2
+        assert f"line 1 of `{tmp_path / RESULTS}`" in done.stderr
+
+
+def test_a_sweep_writes_no_checkpoints(tmp_path):
+    experiment = replace(
+        read_grid(grid(tmp_path))[0], output_dir=str(tmp_path / "out"), checkpoint_every=1
+    )
+    assert run_one(experiment).error is None
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_rule_that_is_asked_for_is_drawn(tmp_path):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    rules = [f"cc(radius={radius}.0)" for radius in range(1, 11)]
+    store = Store(tmp_path)
+    for rule in rules:
+        store.add(fake(Experiment.default({"aggregator": rule, "attack": "foe"}), [0.1, 0.8]))
+    store.close()
+    save = Figure.savefig
+
+    def note(figure, path, **options):
+        drawn.append(sum(len(axis.lines) for axis in figure.axes))
+        save(figure, path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", note)
+        draw(list(read_runs(tmp_path).values()), tmp_path, rules)
+    assert max(drawn) >= len(rules)

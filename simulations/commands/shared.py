@@ -75,8 +75,8 @@ def _overrides(run_config: list[str] | None) -> dict[str, Any]:
         found = parse_config_args(run_config)
     except click.ClickException:
         raise ValueError(
-            f"--run-config {' '.join(run_config or [])} can't be read. Write either one .toml file "
-            "or settings, strings in quotes inside: \"aggregator='mda' beta=0.99\"."
+            f"--run-config {' '.join(run_config or [])} can't be read. "
+            "Write strings in quotes inside, \"aggregator='mda' beta=0.99\", and a .toml file alone."
         ) from None
     except OSError as error:
         raise ValueError(f"--run-config {error.filename}: {error.strerror}.") from None
