@@ -76,7 +76,8 @@ def _overrides(run_config: list[str] | None) -> dict[str, Any]:
     except click.ClickException:
         raise ValueError(
             f"--run-config {' '.join(run_config or [])} can't be read. "
-            "Write strings in quotes inside, \"aggregator='mda' beta=0.99\", and a .toml file alone."
+            "Write strings in quotes inside, \"aggregator='mda' beta=0.99\", and a .toml file by "
+            "itself."
         ) from None
     except OSError as error:
         raise ValueError(f"--run-config {error.filename}: {error.strerror}.") from None
