@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
 from .buffers import checked_buffers
+from .checks import check_whole
 from .flower import logger
 from .rule import Aggregate, Aggregator, Round, checked_f
 from .server.aggregation import aggregate
@@ -24,6 +25,7 @@ from .server.arguments import (
     Schedule,
     at_least_zero,
     checked_aggregator,
+    checked_fraction,
     checked_output,
     checked_rate,
     checked_seed,
@@ -142,7 +144,10 @@ class Resam(TolerantFedAvg):
         self.weight_decay = at_least_zero("weight_decay", weight_decay)
         self.device = checked_device(device)
         self.seed = checked_seed(seed)
+        check_whole("max_skipped_rounds", max_skipped_rounds, "Use 10")
         self.max_skipped_rounds = max_skipped_rounds
+        checked_fraction("fraction_train", fraction_train)
+        checked_fraction("fraction_evaluate", fraction_evaluate)
         self.timeout = checked_timeout(timeout)
         self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
         self.buffers = checked_buffers(buffers)

@@ -285,6 +285,8 @@ def test_nodes_that_do_not_say_their_partition_in_time_are_counted():
             "`nodes` must have one attack each",
         ),
         ([Adversary(FOE(), partitions=[1])], {"partitions": [2]}, "given with each adversary"),
+        (FOE, {"partitions": [1]}, r"`attack` must be an attack.*Write FOE\(\)"),
+        ([], {}, "`attack` must be an attack"),
     ],
 )
 def test_what_cannot_be_is_said_before_training(attack, where, message):

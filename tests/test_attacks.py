@@ -305,3 +305,8 @@ def test_a_given_defender_is_kept_and_a_missing_one_filled_in():
     assert OptimisedALIE().against(Mean(), 4) == OptimisedALIE(Mean(), f=4)
     assert OptimisedALIE(f=2).against(Mean(), 4) == OptimisedALIE(Mean(), f=2)
     assert FOE().against(Mean(), 4) == FOE()
+
+
+def test_whole_numbers_are_attacked_as_numbers():
+    rows = FOE(epsilon=0.1)(np.array([[1, 2], [3, 4]]), 1)
+    np.testing.assert_allclose(rows, [[-0.2, -0.3]])

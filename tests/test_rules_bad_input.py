@@ -173,3 +173,10 @@ def test_arguments_out_of_range(build, parameter):
 def test_arguments_that_do_not_fit_n_and_f(rule, n, f):
     with pytest.raises(ValueError, match=re.escape(f"satisfy {rule.need} for `{rule}`")):
         rule(draw(n, 2), f=f)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_masked_array_is_refused_since_its_mask_would_be_passed_over(name):
+    rows = np.ma.masked_greater(np.arange(27.0).reshape(9, 3), 20.0)
+    with pytest.raises(ValueError, match=sentence("updates", "have a value", "a masked array")):
+        make(name)(rows, f=1)

@@ -64,7 +64,7 @@ class Attack(ABC):
         Returns
         -------
         (count, d) array
-            In the dtype of ``honest``.
+            In the dtype of ``honest``; of whole numbers in float64.
         """
         return self.step(honest, count, state=self.start(), round=round)[0]
 
@@ -82,6 +82,8 @@ class Attack(ABC):
                 "honest", "be a 2-d array, one honest row a worker",
                 f"{honest.ndim} dimension(s)", "Stack the flattened updates",
             )
+        if honest.dtype.kind != "f":
+            honest = honest.astype(np.float64)
         self.check(len(honest), count)
         if not self.columnwise:
             return self._made(honest, count, state, round or Round())

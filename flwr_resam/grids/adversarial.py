@@ -81,6 +81,10 @@ class AdversarialGrid(GridWrapper):
     ) -> None:
         super().__init__(grid)
         self._seed = seed
+        if isinstance(attack, type) or not attack:
+            raise requirement(
+                "attack", "be an attack or a list of adversaries", f"{attack!r}", "Write FOE(), say"
+            )
         if isinstance(attack, Attack):
             attack = [Adversary(attack, nodes, partitions, schedule)]
         elif nodes or partitions or schedule != ALWAYS:

@@ -176,6 +176,11 @@ def _as_matrix(rows: Array) -> Array:
                 "updates", "be n rows of one length", f"rows of several lengths ({error})",
                 "Give every worker's update the same number of coordinates",
             ) from error
+    if isinstance(rows, np.ma.MaskedArray):
+        raise requirement(
+            "updates", "have a value in every place", "a masked array",
+            "Leave out the rows that lack one, or fill them: updates.filled(0.0)",
+        )
     rows = rows.detach() if hasattr(rows, "detach") else rows
     xp = array_namespace(rows)
     if rows.ndim != 2:
