@@ -278,3 +278,11 @@ def test_every_rule_that_is_asked_for_is_drawn(tmp_path):
         patch.setattr(Figure, "savefig", note)
         draw(list(read_runs(tmp_path).values()), tmp_path, rules)
     assert max(drawn) >= len(rules)
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    run = fake(read_grid(grid(tmp_path))[0], [0.1, 0.8])
+    table = draw([run], tmp_path)[2].read_text()
+    assert "one seed." in table
+    assert "| 80.0 |" in table
+    assert "±" not in table

@@ -21,7 +21,8 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
     attacks = list(dict.fromkeys(cell.attack for cell in found))
     rules = list(dict.fromkeys(cell.aggregator for cell in found))
     betas = sorted({cell.beta for cell in found})
-    size = (1.6 + 0.46 * len(attacks) * len(betas), 1.5 + 0.34 * len(rules))
+    wide = max(1.9, 0.46 * len(attacks))  # or the headings of the blocks would overlap
+    size = (1.6 + wide * len(betas), 1.5 + 0.34 * len(rules))
     figure = Figure(figsize=size, dpi=160, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(betas), sharey=True))
     for axis, beta in zip(axes, betas, strict=True):

@@ -19,24 +19,25 @@ def markdown(setting: Setting, runs: Sequence[Run]) -> str:
     lines = sorted({(rules.index(cell.aggregator), cell.beta) for cell in found})
     counts = sorted({len(own) for own in by_cell(runs).values()})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    seeds += " seed" if counts == [1] else " seeds"
+    spread = counts != [1]
+    what = f"mean ± standard deviation over {seeds} seeds" if spread else "one seed"
     rounds = sorted({int(run.config["num-rounds"]) for run in runs})
     rows = [
         f"{setting.title}: test accuracy in % after {', '.join(map(str, rounds))} rounds, "
-        f"mean ± standard deviation over {seeds}.",
+        f"{what}.",
         "",
         f"| rule | beta | {' | '.join(attacks)} |",
         "|---" * (len(attacks) + 2) + "|",
     ]
     for index, beta in lines:
-        cells = [_text(found.get(Cell(attack, rules[index], beta))) for attack in attacks]
+        cells = [_text(found.get(Cell(attack, rules[index], beta)), spread) for attack in attacks]
         rule = rules[index].replace("|", "\\|")
         rows.append(f"| {rule} | {beta:g} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def _text(seeds: Seeds | None) -> str:
+def _text(seeds: Seeds | None, spread: bool) -> str:
     if seeds is None:
         return ""
-    text = f"{100 * seeds.mean:.1f} ± {100 * seeds.deviation:.1f}"
+    text = f"{100 * seeds.mean:.1f}" + (f" ± {100 * seeds.deviation:.1f}" if spread else "")
     return f"{text} ({seeds.diverged} diverged)" if seeds.diverged else text
