@@ -24,8 +24,8 @@ from .server.aggregation import aggregate
 from .server.arguments import (
     Schedule,
     at_least_zero,
+    check_fraction,
     checked_aggregator,
-    checked_fraction,
     checked_output,
     checked_rate,
     checked_seed,
@@ -146,8 +146,8 @@ class Resam(TolerantFedAvg):
         self.seed = checked_seed(seed)
         check_whole("max_skipped_rounds", max_skipped_rounds, "Use 10")
         self.max_skipped_rounds = max_skipped_rounds
-        checked_fraction("fraction_train", fraction_train)
-        checked_fraction("fraction_evaluate", fraction_evaluate)
+        check_fraction("fraction_train", fraction_train)
+        check_fraction("fraction_evaluate", fraction_evaluate)
         self.timeout = checked_timeout(timeout)
         self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
         self.buffers = checked_buffers(buffers)

@@ -24,6 +24,9 @@ from flwr_resam.server.device import checked_device
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+# Where a run reads and writes does not make it another run.
+PLACES = ("output-dir", "data-dir")
+
 
 @dataclass(frozen=True)
 class Experiment:

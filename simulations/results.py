@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from flwr_resam.errors import requirement
-from simulations.experiment import Experiment
+from simulations.experiment import PLACES, Experiment
 
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
@@ -19,8 +19,8 @@ SETTINGS = "run-config.json"
 
 # What may differ between the beginning of a run and the process that takes it up again.
 _MAY_CHANGE = {
-    "output-dir", "data-dir", "num-rounds", "evaluate-every", "connect-timeout", "round-timeout",
-    "device", "checkpoint-every", "resume",
+    *PLACES, "num-rounds", "evaluate-every", "connect-timeout", "round-timeout", "device",
+    "checkpoint-every", "resume",
 }
 
 

@@ -139,7 +139,7 @@ class AdversarialGrid(GridWrapper):
         honest = [message for message in instructions if id(message) not in forged]
         sent = {index: _model(group[0]) for index, group in groups.items() if group}
         replies = list(self._grid.send_and_receive(honest, timeout=timeout)) if honest else []
-        known = self._in_order(replies)
+        known = self._in_order(replies) if sent else []
         made = [self._forge(index, groups[index], known, sent[index]) for index in sent]
         return [*replies, *(reply for group in made for reply in group)]
 

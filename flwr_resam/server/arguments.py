@@ -62,11 +62,10 @@ def at_least_zero(name: str, value: float) -> float:
     return float(value)
 
 
-def checked_fraction(name: str, fraction: float) -> float:
-    """A share of the connected nodes."""
+def check_fraction(name: str, fraction: float) -> None:
+    """Raise a ValueError unless this can be a share of the connected nodes."""
     if not 0.0 <= fraction <= 1.0:
         raise requirement(name, "be from 0 to 1", f"{name} = {fraction}", "Use 1.0 for all nodes")
-    return float(fraction)
 
 
 def checked_timeout(seconds: float) -> float:

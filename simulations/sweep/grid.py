@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flwr_resam.errors import requirement
-from simulations.experiment import Experiment
-
-# Where a run reads and writes does not make it another run.
-PLACES = ("output-dir", "data-dir")
+from simulations.experiment import PLACES, Experiment
 
 
 def read_grid(path: Path) -> list[Experiment]:

@@ -36,8 +36,10 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
                     column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour,
                     fontsize=8,
                 )
-        axis.set_xticks(range(len(attacks)), attacks, fontsize=8)
-        axis.set_xticklabels(attacks, rotation=45, ha="right", rotation_mode="anchor")
+        axis.set_xticks(
+            range(len(attacks)), attacks, fontsize=8, rotation=45, ha="right",
+            rotation_mode="anchor",
+        )
         axis.set_yticks(range(len(rules)), rules, fontsize=8)
         axis.set_title(_heading(beta), fontsize=9)
         axis.tick_params(length=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from simulations.sweep.grid import PLACES
+from simulations.experiment import PLACES
 from simulations.sweep.store import Run
 
 # What a figure shows side by side; all else is the same in one figure.
