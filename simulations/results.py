@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from flwr_resam.errors import requirement
+from flwr_resam.json_lines import read_json_lines
 from simulations.experiment import PLACES, Experiment
 
 METRICS = "metrics.jsonl"
@@ -114,11 +115,10 @@ def _line(evaluation: Evaluation) -> str:
 
 def read_evaluations(folder: Path) -> list[Evaluation]:
     """Read what a run has written so far; a line that is not whole yet is left for later."""
-    path = folder / METRICS
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [Evaluation(**json.loads(line)) for line in lines]
+    return read_json_lines(
+        folder / METRICS, lambda found: Evaluation(**found), "one evaluation",
+        "Remove that line, or begin the run anew",
+    )
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

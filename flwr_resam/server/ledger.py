@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..json_lines import read_json_lines
 from ..rows.updates import Row
 from ..rule import Aggregate
 from .intake import Admitted
@@ -78,24 +78,17 @@ def read_ledger(folder: Path) -> list[Line]:
     ValueError
         For another line that is none of a ledger.
     """
-    path = folder / LEDGER
-    if not path.exists():
-        return []
-    whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    return [_line(text, number, path) for number, text in enumerate(whole, start=1)]
-
-
-def _line(text: str, number: int, path: Path) -> Line:
-    try:
-        line = Line(**json.loads(text))
-        if line.round >= 1 and line.node >= 0 and line.status in _STATUS:
-            return line
-    except (ValueError, TypeError):
-        pass
-    raise requirement(
-        "ledger", "hold one round and node a line", f"line {number} of `{path}`: {text[:60]!r}",
+    return read_json_lines(
+        folder / LEDGER, _line, "one node in one round",
         "Remove that line, or take the ledger from a backup",
     )
+
+
+def _line(found: dict[str, Any]) -> Line:
+    line = Line(**found)
+    if line.round < 1 or line.node < 0 or line.status not in _STATUS:
+        raise ValueError(found)
+    return line
 
 
 def round_lines(

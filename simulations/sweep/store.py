@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from flwr_resam.errors import requirement
+from flwr_resam.json_lines import read_json_lines
 from simulations.experiment import defaults
 from simulations.results import Evaluation
 from simulations.sweep.grid import key_of
@@ -111,21 +111,10 @@ def read_runs(folder: Path) -> dict[str, Run]:
 
     A run-config key that came to be after a run has the value that it has by default.
     """
-    path = folder / RESULTS
-    if not path.exists():
-        return {}
-    runs = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    for number, line in enumerate(lines, start=1):
-        try:
-            run = _run(json.loads(line))
-        except (ValueError, TypeError, KeyError):
-            raise requirement(
-                "results", "hold one run a line", f"line {number} of `{path}`: {line[:60]!r}",
-                "Remove that line; the sweep repeats its run",
-            ) from None
-        runs[run.key] = run
-    return runs
+    runs = read_json_lines(
+        folder / RESULTS, _run, "one run", "Remove that line; the sweep repeats its run"
+    )
+    return {run.key: run for run in runs}
 
 
 def _run(found: dict[str, Any]) -> Run:

@@ -1,0 +1,43 @@
+"""Files of one JSON value a line, which a process may be writing, or may have died writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import requirement
+
+T = TypeVar("T")
+
+
+def read_json_lines(path: Path, read: Callable[[Any], T], what: str, cure: str) -> list[T]:
+    """Read what each whole line holds; a last line that is not whole is left out.
+
+    Parameters
+    ----------
+    path : Path
+        A file that is not there holds nothing.
+    read : callable
+        Of the value of a line; raises ValueError, TypeError or KeyError where it is no such thing.
+    what, cure : str
+        What a line is, and what to do about one that isn't.
+
+    Raises
+    ------
+    ValueError
+        That names the first line which can't be read.
+    """
+    if not path.exists():
+        return []
+    found = []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(read(json.loads(line)))
+        except (ValueError, TypeError, KeyError):
+            raise requirement(
+                path.name, f"hold {what} a line", f"line {number} of `{path}`: {line[:60]!r}", cure
+            ) from None
+    return found
