@@ -66,15 +66,13 @@ class ProcessGroup:
         return process
 
     def end(self) -> None:
-        """End every process that carries the mark."""
-        marked = self.running()
-        for process in marked:
-            with suppress(psutil.Error):
-                process.terminate()
-        psutil.wait_procs(marked, timeout=5)
-        for process in self.running():
-            with suppress(psutil.Error):
-                process.kill()
+        """End every process that carries the mark, and return when all are gone."""
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            marked = self.running()
+            for process in marked:
+                with suppress(psutil.Error):
+                    process.send_signal(signal_number)
+            psutil.wait_procs(marked, timeout=5)
         for child in self._started:
             child.wait()
 

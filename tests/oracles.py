@@ -4,6 +4,7 @@ None of it uses the package. Each takes the rows and f and returns the vector, o
 leave a pre-aggregator. Rules with memory are in `oracles_memory`.
 """
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -21,7 +22,7 @@ def average(rows):
 
 
 def mean(rows, f):
-    return average(rows)
+    return np.array([math.fsum(column) / len(rows) for column in rows.T])
 
 
 def per_coordinate(rows, function):
@@ -237,10 +238,12 @@ def rge(rows, f):
         return np.array([points[i] for i in sorted(ranked[:keep])])
 
     def interval(values, keep):
-        values = sorted(values)
-        starts = range(len(values) - keep + 1)
-        first = min(starts, key=lambda s: values[s + keep - 1] - values[s])
-        return sum(values[first : first + keep]) / keep
+        ranked = sorted(range(len(values)), key=lambda i: values[i])
+        windows = [ranked[s : s + keep] for s in range(len(values) - keep + 1)]
+        width = {tuple(w): values[w[-1]] - values[w[0]] for w in windows}
+        room = 1e-12 * (max(values) - min(values))
+        first = min(sorted(w) for w in windows if width[tuple(w)] <= min(width.values()) + room)
+        return sum(values[i] for i in first) / keep
 
     def estimate(points, p):
         """The estimate for points that vary in at most p directions, in all coordinates."""

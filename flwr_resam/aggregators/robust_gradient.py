@@ -21,9 +21,9 @@ class RobustGradientEstimator(WeightRule):
     span of the upper half of the principal directions of T and W that of the rest. Outliers
     are what is outside the smallest ball about one of the points that holds a share of
     1 - f/n of the points, rounded up. A single direction that is left gives the mean of the
-    smallest interval that holds this share. Directions in which the rows of the first ball
-    do not vary don't count, so at most n - f - 1 are halved. Complexity O(n^2 d + n^3). Needs
-    n > 2f. No lambda is proven.
+    smallest interval that holds this share, of equal ones that of the first rows. Directions in
+    which the rows of the first ball do not vary don't count, so at most n - f - 1 are halved.
+    Complexity O(n^2 d + n^3). Needs n > 2f. No lambda is proven.
 
     Prasad et al., "Robust estimation via robust gradient estimation", 2020, Algorithms 2 and
     3, without the slack terms that grow with the dimension. The paper's ball is centred on
@@ -81,8 +81,15 @@ def _ball(squared: NDArray[np.float64], keep: int) -> NDArray[np.intp]:
 
 
 def _interval(points: NDArray[np.float64], keep: int) -> NDArray[np.float64]:
-    """The values in the smallest interval that holds ``keep`` of (m, 1) values."""
-    ordered = np.sort(points, axis=0)
-    widths = ordered[keep - 1 :, 0] - ordered[: len(ordered) - keep + 1, 0]
-    first = int(np.argmin(widths))
-    return ordered[first : first + keep]
+    """The values in the smallest interval that holds ``keep`` of (m, 1) values.
+
+    Which of two equally small ones is the left one says nothing, for no axis has a direction:
+    the one that holds the first rows is taken. Coordinates come from a decomposition, whose
+    rounding must not decide either.
+    """
+    order = np.argsort(points[:, 0], kind="stable")
+    ordered = points[order, 0]
+    widths = ordered[keep - 1 :] - ordered[: len(ordered) - keep + 1]
+    equal = widths <= widths.min() + 1e-12 * (ordered[-1] - ordered[0])
+    rows = min(sorted(order[first : first + keep].tolist()) for first in np.flatnonzero(equal))
+    return points[rows]
