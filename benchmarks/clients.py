@@ -28,13 +28,12 @@ from flwr.app import Message
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up
 from benchmarks.machine import processor
 from clients import data
-from clients.app import app
 from clients.cohort import together
 from flwr_resam import InProcessGrid
 from flwr_resam.grids.wrapper import GridWrapper
 from simulations.engine import run_on_flower
 from simulations.experiment import Experiment
-from simulations.in_process import groups_of
+from simulations.in_process import nodes_of
 from simulations.results import read_evaluations, versions
 from simulations.training import run
 
@@ -62,8 +61,9 @@ class Clock(GridWrapper):
 def ours(rounds: int, batched: bool) -> list[float]:
     """Seconds of each round but the first, which warms up."""
     experiment = setting({"num-rounds": rounds + 2, "evaluate-every": rounds + 2})
-    clock = Clock(InProcessGrid(app, N, experiment.run_config()))
-    with together(groups_of(experiment) if batched else []):
+    grid, groups = nodes_of(experiment, batched=batched)
+    clock = Clock(grid)
+    with together(groups):
         run(experiment, clock)
     return _between(clock.times)
 

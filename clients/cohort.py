@@ -18,10 +18,9 @@ from flwr.app import ArrayRecord
 from torch import nn
 
 from clients import data, models, training
-from clients.grouped import at_once, can_group, grouped_gradients, regularise_and_clip
+from clients.grouped import gains_by_company, grouped_gradients, regularise_and_clip
 from clients.settings import ClientSettings
 from clients.training import Training
-from flwr_resam.rows.threads import cores, in_order
 
 
 class Cohort:
@@ -54,7 +53,7 @@ class Cohort:
         place = (partition, flip_labels)
         if place not in self._ready:
             model = self._model(models.chosen(settings.model, settings.dataset))
-            if not can_group(model):
+            if not gains_by_company(model):
                 return None
             found = _train(model, arrays, settings, server_round, group, flip_labels)
             self._ready |= {(member, flip_labels): one for member, one in found.items()}
@@ -103,48 +102,23 @@ def _train(
 ) -> dict[int, Training]:
     """One local step of every partition of a group."""
     dataset = data.load(settings.dataset, settings.data_dir)
-    model.load_state_dict(training.state_dict(arrays))
-    members = list(group)
-    size = max(1, at_once(model) // settings.batch_size)
-    pieces = [members[start : start + size] for start in range(0, len(members), size)]
-
-    def step(piece: list[int]) -> dict[int, Training]:
-        batches = [
-            training.batch(
-                dataset, settings, partition,
-                training.batch_generator(settings, server_round, partition), flip_labels,
-            )
-            for partition in piece
-        ]
-        inputs = torch.stack([inputs for inputs, _ in batches])
-        labels = torch.stack([labels for _, labels in batches])
-        gradients, losses = grouped_gradients(cast(nn.Sequential, model), inputs, labels)
-        regularise_and_clip(gradients, model, settings.l2, settings.clip_norm)
-        return {
-            partition: Training(
-                {name: values[index].numpy() for name, values in gradients.items()},
-                float(losses[index]), settings.batch_size,
-            )
-            for index, partition in enumerate(piece)
-        }
-
-    found: dict[int, Training] = {}
-    with _alone():
-        for part in in_order(step, pieces, cores()):
-            found |= part
-    return found
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Let each thread compute by itself.
-
-    A piece a thread keeps them busier than a piece of all, and the numbers stay the same for any
-    number of threads.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    state = training.state_dict(arrays)
+    batches = [
+        training.batch(
+            dataset, settings, partition,
+            training.batch_generator(settings, server_round, partition), flip_labels,
+        )
+        for partition in group
+    ]
+    inputs = torch.stack([inputs for inputs, _ in batches])
+    labels = torch.stack([labels for _, labels in batches])
+    with training.one_thread():
+        gradients, losses = grouped_gradients(cast(nn.Sequential, model), state, inputs, labels)
+    regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
+    return {
+        partition: Training(
+            {name: values[index].numpy() for name, values in gradients.items()},
+            float(losses[index]), settings.batch_size,
+        )
+        for index, partition in enumerate(group)
+    }

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from threading import Lock
+from typing import Any, cast
 
 import numpy as np
 import torch
 from flwr.app import ArrayRecord
 from numpy.typing import NDArray
 from torch import nn
+from torch.func import functional_call
 
 from clients import data, models
 from clients.data import Dataset
+from clients.grouped import Gradients, can_group, grouped_gradients, regularise_and_clip
 from clients.partitions import share_of
 from clients.seeds import generator
 from clients.settings import ClientSettings
 from flwr_resam.packing import unpack
 
 _EVALUATED = 250  # examples at a time; what a convolution makes of more no longer fits a cache
+
+_one_draws = Lock()  # dropout draws from PyTorch's one generator, which threads share
 
 
 @dataclass(frozen=True)
@@ -60,36 +67,78 @@ def train(
     Batches are drawn with replacement from what the partition holds: the whole training set
     for the paper's homogeneous workers.
     """
-    torch.set_num_threads(1)  # the same sums in the same order on every engine
+    with one_thread():
+        return _train(arrays, settings, server_round, partition, flip_labels)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute in one thread: the same sums in the same order on every engine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    arrays: ArrayRecord, settings: ClientSettings, server_round: int, partition: int,
+    flip_labels: bool,
+) -> Training:
     dataset = data.load(settings.dataset, settings.data_dir)
-    model = models.empty(models.chosen(settings.model, settings.dataset))
-    sent = state_dict(arrays)
-    model.load_state_dict(sent)
-    model.train()
+    model = _layers(models.chosen(settings.model, settings.dataset))
+    state = state_dict(arrays)
+    parameters = dict(model.named_parameters())
+    buffers = {name: value.clone() for name, value in state.items() if name not in parameters}
     draw = batch_generator(settings, server_round, partition)
     noise = generator(settings.seed, "dropout", server_round=server_round, partition=partition)
-    total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    total: Gradients = {}
     losses = []
     for step in range(settings.local_steps):
         inputs, labels = batch(dataset, settings, partition, draw, flip_labels)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(noise.integers(2**63)))
-            loss = nn.functional.cross_entropy(model(inputs), labels)
-        model.zero_grad()
-        loss.backward()
-        losses.append(loss.item())
-        _regularise_and_clip(model, settings)
-        with torch.no_grad():
-            for name, value in model.named_parameters():
-                assert value.grad is not None
-                total[name] += value.grad
-                if step + 1 < settings.local_steps:
-                    value.sub_(settings.local_learning_rate * value.grad)
-    update: dict[str, NDArray[Any]] = _buffers(model, sent)
-    update |= {
-        name: (value / settings.local_steps).contiguous().numpy() for name, value in total.items()
+        gradients, loss = _gradients(model, state, inputs, labels, noise)
+        losses.append(loss)
+        regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
+        for name, (gradient,) in gradients.items():
+            total[name] = total[name] + gradient if step else gradient
+            if step + 1 < settings.local_steps:
+                state[name].sub_(gradient, alpha=settings.local_learning_rate)
+    update: dict[str, NDArray[Any]] = {
+        name: (sent - state[name] if sent.is_floating_point() else state[name]).numpy()
+        for name, sent in buffers.items()
     }
+    for name, value in total.items():
+        mean = value / settings.local_steps if settings.local_steps > 1 else value
+        update[name] = mean.contiguous().numpy()
     return Training(update, float(np.mean(losses)), settings.local_steps * settings.batch_size)
+
+
+@lru_cache(maxsize=1)
+def _layers(model: str) -> nn.Module:
+    """What a model is made of: nothing is trained in it, so that a process needs it once."""
+    return models.empty(model).train()
+
+
+def _gradients(
+    model: nn.Module, state: dict[str, torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor,
+    noise: np.random.Generator,
+) -> tuple[Gradients, float]:
+    """The gradient of one batch, with a leading dimension of one, and its mean loss."""
+    if can_group(model):
+        gradients, losses = grouped_gradients(
+            cast(nn.Sequential, model), state, inputs[None], labels[None]
+        )
+        return gradients, float(losses)
+    parameters = {
+        name: state[name].detach().requires_grad_() for name, _ in model.named_parameters()
+    }
+    with _one_draws, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(noise.integers(2**63)))
+        scores = functional_call(model, state | parameters, (inputs,))
+    loss = nn.functional.cross_entropy(scores, labels)
+    found = torch.autograd.grad(loss, list(parameters.values()))
+    return {name: one[None] for name, one in zip(parameters, found, strict=True)}, loss.item()
 
 
 def batch_generator(
@@ -117,29 +166,13 @@ def batch(
     return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
-def _buffers(model: nn.Module, sent: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    """What the forward passes did to the arrays of the model that no optimiser moves."""
-    state = model.state_dict()
-    names = state.keys() - dict(model.named_parameters()).keys()
-    return {
-        name: (sent[name] - state[name] if state[name].is_floating_point() else state[name]).numpy()
-        for name in names
-    }
-
-
-def _regularise_and_clip(model: nn.Module, settings: ClientSettings) -> None:
-    if settings.l2:
-        with torch.no_grad():
-            for value in model.parameters():
-                assert value.grad is not None
-                value.grad += settings.l2 * value
-    if settings.clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-
-
 def state_dict(arrays: ArrayRecord) -> dict[str, torch.Tensor]:
     """The model that was sent, as torch takes it."""
-    return {name: torch.from_numpy(unpack(array).copy()) for name, array in arrays.items()}
+    values = {name: torch.from_numpy(unpack(array).copy()) for name, array in arrays.items()}
+    return {
+        name: value.to(memory_format=torch.channels_last) if value.dim() == 4 else value
+        for name, value in values.items()
+    }
 
 
 def accuracy(arrays: ArrayRecord, model: nn.Module, dataset: Dataset) -> tuple[float, float]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from clients import models
 from clients.app import app as client_app
 from clients.byzantine import on_device, planned
 from clients.byzantine.label_flip import LabelFlip
 from clients.cohort import together
+from clients.grouped import gains_by_company
 from flwr_resam import InProcessGrid
+from flwr_resam.rows.threads import cores
 from simulations.experiment import Experiment
 from simulations.results import Evaluation
 from simulations.training import Outcome, run
@@ -22,14 +25,28 @@ def run_in_process(
 ) -> Outcome:
     """Run the experiment on an `InProcessGrid`.
 
-    One client after the other computes, which gives the bits that Flower's engine gives;
-    ``batched`` lets those that can compute in one pass, which is faster and the same up to the
-    rounding of float32. Where they can't (several local steps, batch norm, dropout) it is as
-    without.
+    The bits are those that Flower's engine gives; of convolutional models as many clients
+    compute at a time as there are cores. ``batched`` lets the clients of a small model compute
+    in one pass, which is faster and the same up to the rounding of float32. For convolutions
+    and with several local steps it is as without.
     """
-    grid = InProcessGrid(client_app, experiment.num_nodes, experiment.run_config())
-    with together(groups_of(experiment) if batched else []):
+    grid, groups = nodes_of(experiment, batched=batched)
+    with together(groups):
         return run(experiment, grid, on_evaluation)
+
+
+def nodes_of(
+    experiment: Experiment, *, batched: bool
+) -> tuple[InProcessGrid, list[list[int]]]:
+    """The nodes of an experiment, and which of them compute in one pass: nearly all, or none."""
+    model = models.empty(models.chosen(experiment.model, experiment.dataset))
+    small = gains_by_company(model)  # what threads would spend on waiting for each other
+    grid = InProcessGrid(
+        client_app, experiment.num_nodes, experiment.run_config(),
+        threads=1 if small else cores(),
+    )
+    one_pass = batched and small and experiment.local_steps == 1
+    return grid, groups_of(experiment) if one_pass else []
 
 
 def groups_of(experiment: Experiment) -> list[list[int]]:

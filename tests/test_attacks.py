@@ -193,6 +193,18 @@ def test_anti_cge_with_as_many_rows_as_honest_ones_takes_the_shortest():
     assert not AntiCGE()(np.array([[1.0], [-1.0]]), 1).any()
 
 
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_one_row_for_all_is_held_once_and_a_caller_gets_rows_of_its_own(name):
+    attack = ready(name)
+    rows = attack(HONEST, 3)
+    rows[0] = 7.0  # nobody else's
+    assert not np.array_equal(rows[1], rows[0])
+    step, _ = attack.step(HONEST, 3, state=attack.start())
+    assert step.shape == rows.shape
+    assert attack(HONEST, 0).shape == (0, HONEST.shape[1])
+    assert attack(HONEST[:, :0], 2).shape == (2, 0)
+
+
 def test_what_a_device_does_alone_works_on_its_own_row():
     own = HONEST[:1]
     for name, attack in ATTACKS.items():

@@ -1,5 +1,8 @@
 """Clients that compute in one pass give what they give one by one."""
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch import nn
 
 from clients import cohort, grouped, models, training
 from clients.settings import ClientSettings
+from simulations import in_process
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
 
@@ -31,7 +35,8 @@ def test_the_gradient_of_each_batch_is_that_of_the_batch_alone(model):
     torch.manual_seed(0)
     inputs, labels = torch.randn(3, 7, *shape), torch.randint(10, (3, 7))
     assert grouped.can_group(module)
-    together, losses = grouped.grouped_gradients(module, inputs, labels)
+    state = module.state_dict()
+    together, losses = grouped.grouped_gradients(module, state, inputs, labels)
     for index in range(3):
         alone, loss = gradients_of(module, inputs[index], labels[index])
         assert alone.keys() == together.keys()
@@ -95,13 +100,11 @@ def test_a_round_is_one_pass_and_another_model_is_another(small_mnist, monkeypat
     assert len(passes) == 5
 
 
-@pytest.mark.parametrize("model", ["mnist-mlp", "mnist-cnn"])
-def test_the_updates_do_not_depend_on_the_number_of_threads(small_mnist, monkeypatch, model):
-    settings = settings_of(small_mnist, model=model, batch_size=30)
-    arrays = ArrayRecord(models.build(model, 0).state_dict())
+def test_the_updates_do_not_depend_on_the_number_of_threads(small_mnist):
+    settings = settings_of(small_mnist, batch_size=30)
+    arrays = ArrayRecord(models.build("mnist-mlp", 0).state_dict())
     found, before = [], torch.get_num_threads()
     for threads in (1, 2, 4):
-        monkeypatch.setattr(cohort, "cores", lambda threads=threads: threads)
         torch.set_num_threads(threads)
         with cohort.together([range(7)]):
             each = [cohort.train(arrays, settings, server_round=1, partition=i) for i in range(7)]
@@ -109,6 +112,42 @@ def test_the_updates_do_not_depend_on_the_number_of_threads(small_mnist, monkeyp
         torch.set_num_threads(before)
         found.append([one.update[name].tobytes() for one in each for name in sorted(one.update)])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("model", ["mnist-cnn", "mnist-mlp"])
+def test_clients_in_threads_give_the_bits_of_one_after_the_other(small_mnist, monkeypatch, model):
+    experiment = Experiment.default({
+        "dataset": "mnist", "model": model, "data-dir": str(small_mnist), "num-rounds": 3,
+        "batch-size": 4, "attack": "2 alie(z=1.5) + 3 label-flip", "aggregator": "cwtm",
+    })
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(in_process, "cores", lambda threads=threads: threads)
+        monkeypatch.setattr(in_process, "gains_by_company", lambda _: False)
+        found.append(run_in_process(experiment).digest)
+    assert found[0] == found[1] == found[2]
+
+
+def test_dropout_draws_the_same_in_threads(monkeypatch):
+    """PyTorch has one generator for all threads."""
+    settings = dataclasses.replace(
+        ClientSettings.read(Experiment.default({}).run_config()), batch_size=4
+    )
+    layers = nn.Sequential(nn.Linear(64, 256), nn.BatchNorm1d(256), nn.Dropout(), nn.Linear(256, 10))
+    arrays = ArrayRecord(layers.state_dict())
+    monkeypatch.setattr(training, "_layers", lambda _: layers)
+
+    def update(partition):
+        return training.train(arrays, settings, server_round=1, partition=partition).update
+
+    alone = [update(partition) for partition in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(update, range(20)))
+    for one, other in zip(alone, together, strict=True):
+        assert one.keys() == layers.state_dict().keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    assert not np.array_equal(alone[0]["0.weight"], alone[1]["0.weight"])
 
 
 @pytest.mark.parametrize(

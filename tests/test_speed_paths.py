@@ -7,10 +7,12 @@ import pytest
 
 from flwr_resam.aggregators import AGGREGATORS
 from flwr_resam.parse import parse_rule
-from flwr_resam.rows import blocks, compiled, order
+from flwr_resam.rows import blocks, compiled, moments, order
+from flwr_resam.rows.distances import distances
 from flwr_resam.rows.network import order_rows
 from flwr_resam.rows.threads import in_order
 from flwr_resam.rows.updates import Updates
+from flwr_resam.server.segments import Segments
 from tests.rules import make
 
 CHAINS = ["nnm | cwtm", "nnm | gm", "bucketing(s=2) | meamed", "clipping(radius=5.0) | cwmed"]
@@ -97,6 +99,39 @@ def test_a_compiled_table_is_that_of_numpy(monkeypatch):
     found = Updates(block).geometry().gram
     monkeypatch.setattr(compiled, "_kernels", lambda: None)
     np.testing.assert_allclose(found, Updates(block).geometry().gram, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 3, 8200, 70_001])
+def test_moments_are_those_of_numpy(monkeypatch, dtype, width):
+    block = np.random.default_rng(2).normal(1e3, 1e-2, size=(10, width)).astype(dtype)
+    exact = block.astype(np.longdouble)
+    for kernels in (compiled._kernels(), None):
+        monkeypatch.setattr(compiled, "_kernels", lambda kernels=kernels: kernels)
+        mean, deviation = moments.mean_and_deviation(block)
+        np.testing.assert_allclose(mean, exact.mean(axis=0).astype(float), rtol=1e-14)
+        expected = exact.std(axis=0, ddof=1).astype(float)
+        np.testing.assert_allclose(deviation, expected, rtol=1e-9)
+        part = moments.mean_and_deviation(block[:, 1:])
+        np.testing.assert_allclose(part[1], deviation[1:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 1000, 65_536, 200_003])
+def test_distances_are_those_of_numpy(monkeypatch, dtype, width):
+    generator = np.random.default_rng(3)
+    values, base = generator.normal(size=(2, 9, width)).astype(dtype)
+    values[0] *= 1e18
+    vector = generator.normal(size=width).astype(dtype)
+    half = width // 2
+    rows = [Segments([row[:half], row[half:]]) for row in values[:5]]
+    rows += [Segments([row], [one]) for row, one in zip(values[5:], base[5:], strict=True)]
+    dense = np.concatenate([values[:5], base[5:] - values[5:]]).astype(np.longdouble)
+    expected = np.sqrt(((dense - vector) ** 2).sum(axis=1)).astype(float)
+    unit = 1.0 if dtype == np.float32 else max(1.0, np.abs(vector).max())
+    for kernels in (compiled._kernels(), None):
+        monkeypatch.setattr(compiled, "_kernels", lambda kernels=kernels: kernels)
+        np.testing.assert_allclose(distances(rows, vector) * unit, expected, rtol=1e-12)
 
 
 def test_small_models_and_those_without_numba_never_import_it(monkeypatch):

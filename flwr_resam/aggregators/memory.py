@@ -14,7 +14,7 @@ from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
 from ..rows.geometry import Geometry
-from ..rows.threads import cores, in_order
+from ..rows.threads import in_order, threads_for
 from ..rows.updates import Array, Updates
 from ..rule import Round
 
@@ -80,7 +80,7 @@ def settle(
         taken = xp.astype(vector[part], xp.float64) * -share
         totals[:, part] = _add(totals[:, part], taken)
 
-    threads = cores() if is_numpy_array(totals) and totals.size > 1 << 20 else 1
+    threads = threads_for(totals.size) if is_numpy_array(totals) else 1
     for _ in in_order(take, range(0, totals.shape[1], _CHUNK), threads):
         pass
     here = [row for row, node in enumerate(nodes) if node not in dropped]

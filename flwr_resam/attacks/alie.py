@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..checks import check_finite
 from ..errors import requirement
+from ..rows.moments import mean_and_deviation
 from ..rule import Round
 from .attack import MemorylessAttack
 
@@ -52,13 +53,10 @@ class ALIE(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count copies of ``mu - z sigma``."""
+        """``mu - z sigma``, for all."""
         z = alie_z(len(honest) + count, count) if self.z is None else self.z
-        mean = honest.mean(axis=0)
-        squares = honest - mean  # as `std` does, without taking the mean again
-        squares *= squares
-        row = mean - z * np.sqrt(squares.sum(axis=0) / (len(honest) - 1))
-        return np.tile(row, (count, 1))
+        mean, deviation = mean_and_deviation(honest)
+        return (mean - z * deviation)[None]
 
 
 def alie_z(n: int, f: int) -> float:

@@ -38,11 +38,11 @@ class AntiCGE(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count copies of the scaled ``-mu``."""
+        """The scaled ``-mu``, for all."""
         mean = honest.mean(axis=0)
         length = np.linalg.norm(mean)
         if length == 0.0:
-            return np.zeros((count, honest.shape[1]))
+            return np.zeros((1, honest.shape[1]))
         norms = np.sort(np.linalg.norm(honest, axis=1))
         target = norms[min(len(norms) - 1, max(0, len(norms) - count))]
-        return np.tile(-mean * (_BELOW * target / length), (count, 1))
+        return np.asarray(-mean[None] * (_BELOW * target / length))

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import requirement
-from ..rows.threads import cores, in_order
+from ..rows.threads import in_order, threads_for
 from ..rule import Aggregator, Round
 
-_COLUMNS = 1 << 13  # that many float64 columns of a few nodes stay in a core's cache
-_FEWEST = 16  # blocks below which threads are not worth starting
+_COLUMNS = 1 << 16  # that a thread takes at a time
 
 
 class Attack(ABC):
@@ -37,7 +36,8 @@ class Attack(ABC):
         Whether the rows are finite, whatever the honest ones are.
     columnwise : bool
         Whether each coordinate of the rows depends on that coordinate alone, and on no memory
-        and no draw: such rows are made a few thousand coordinates at a time.
+        and no draw: such rows are made some coordinates at a time, of honest rows in the dtype
+        that they came in.
     """
 
     name: ClassVar[str]
@@ -66,7 +66,7 @@ class Attack(ABC):
         (count, d) array
             In the dtype of ``honest``; of whole numbers in float64.
         """
-        return self.step(honest, count, state=self.start(), round=round)[0]
+        return self.step(honest, count, state=self.start(), round=round)[0].copy()
 
     def start(self) -> Any:
         """The state before the first round."""
@@ -75,7 +75,10 @@ class Attack(ABC):
     def step(
         self, honest: NDArray[Any], count: int, *, state: Any = None, round: Round | None = None
     ) -> tuple[NDArray[Any], Any]:
-        """Return one round's rows, and the state that the next round's step takes."""
+        """Return one round's rows, and the state that the next round's step takes.
+
+        Rows that are equal may be one row in memory, which can't be written to.
+        """
         honest = np.asarray(honest)
         if honest.ndim != 2:
             raise requirement(
@@ -86,23 +89,23 @@ class Attack(ABC):
             honest = honest.astype(np.float64)
         self.check(len(honest), count)
         if not self.columnwise:
-            return self._made(honest, count, state, round or Round())
-        rows = np.empty((count, honest.shape[1]), honest.dtype)
+            rows, state = self._made(honest, count, state, round or Round())
+            return _for_each(rows, count), state
 
-        def make(start: int) -> None:
-            part = slice(start, start + _COLUMNS)
-            rows[:, part], _ = self._made(honest[:, part], count, state, round or Round())
+        def make(start: int) -> NDArray[Any]:
+            part = honest[:, start : start + _COLUMNS]
+            return self._made(part, count, state, round or Round())[0]
 
-        starts = range(0, honest.shape[1], _COLUMNS)
-        for _ in in_order(make, starts, cores() if len(starts) > _FEWEST else 1):
-            pass
-        return rows, state
+        starts = range(0, max(1, honest.shape[1]), _COLUMNS)
+        parts = in_order(make, starts, threads_for(honest.size))
+        return _for_each(np.concatenate(list(parts), axis=1), count), state
 
     def _made(
         self, honest: NDArray[Any], count: int, state: Any, round: Round
     ) -> tuple[NDArray[Any], Any]:
-        """Rows in float64, clipped to what the dtype of the honest ones can hold."""
-        rows, state = self._step(honest.astype(np.float64), count, state, round)
+        """Rows made in float64, clipped to what the dtype of the honest ones can hold."""
+        given = honest if self.columnwise else honest.astype(np.float64)
+        rows, state = self._step(given, count, state, round)
         if self.finite and np.issubdtype(honest.dtype, np.floating):
             limit = np.finfo(honest.dtype).max
             rows = np.clip(rows, -limit, limit)
@@ -144,12 +147,17 @@ class MemorylessAttack(Attack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round
     ) -> NDArray[np.float64]:
-        """The (count, d) Byzantine rows."""
+        """The (count, d) Byzantine rows, or (1, d): the row that all of them send."""
 
     def _step(
         self, honest: NDArray[np.float64], count: int, state: Any, round: Round  # noqa: ARG002
     ) -> tuple[NDArray[np.float64], Any]:
         return self.rows(honest, count, round), None
+
+
+def _for_each(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    """The rows of ``count`` workers, where one row stands for all: it is not copied."""
+    return np.broadcast_to(rows, (count, rows.shape[1])) if len(rows) == 1 else rows
 
 
 def in_turn(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -42,5 +42,5 @@ class FOE(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count copies of ``-epsilon mu``."""
-        return np.tile(-self.epsilon * honest.mean(axis=0), (count, 1))
+        """``-epsilon mu``, for all."""
+        return np.asarray(-self.epsilon * honest.mean(axis=0, dtype=np.float64, keepdims=True))

@@ -37,5 +37,5 @@ class Huge(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count constant rows."""
-        return np.full((count, honest.shape[1]), float(self.value))
+        """A constant row, for all."""
+        return np.full((1, honest.shape[1]), float(self.value))

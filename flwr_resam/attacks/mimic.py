@@ -49,9 +49,9 @@ class Mimic(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count copies of the chosen row."""
+        """The chosen row, for all."""
         row = _extreme_row(honest) if self.row is None else self.row
-        return np.tile(honest[row], (count, 1))
+        return honest[row : row + 1]
 
 
 def _extreme_row(honest: NDArray[np.float64]) -> int:
@@ -61,7 +61,7 @@ def _extreme_row(honest: NDArray[np.float64]) -> int:
     direction is sqrt(L_k) V_ik, so the (h, h) product is enough.
     """
     centred = honest - honest.mean(axis=0)
-    scale = np.abs(centred).max()
+    scale = np.abs(centred).max(initial=0.0)
     if scale == 0.0:
         return 0
     centred /= scale

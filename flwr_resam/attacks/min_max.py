@@ -39,8 +39,8 @@ class MinMax(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count copies of ``mu - gamma sigma``."""
-        return np.tile(shifted(honest, _min_max_factor), (count, 1))
+        """``mu - gamma sigma``, for all."""
+        return shifted(honest, _min_max_factor)[None]
 
 
 def shifted(

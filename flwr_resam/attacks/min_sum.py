@@ -35,8 +35,8 @@ class MinSum(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count copies of ``mu - gamma sigma``."""
-        return np.tile(shifted(honest, _min_sum_factor), (count, 1))
+        """``mu - gamma sigma``, for all."""
+        return shifted(honest, _min_sum_factor)[None]
 
 
 def _min_sum_factor(centred: NDArray[np.float64], sigma: NDArray[np.float64]) -> float:

@@ -30,6 +30,5 @@ class NonFinite(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count rows of the three in turn."""
-        row = np.resize(np.array([np.nan, np.inf, -np.inf]), honest.shape[1])
-        return np.tile(row, (count, 1))
+        """A row of the three in turn, for all."""
+        return np.resize(np.array([np.nan, np.inf, -np.inf]), (1, honest.shape[1]))

@@ -33,5 +33,5 @@ class Zero(MemorylessAttack):
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
-        """Count rows of zeros."""
-        return np.zeros((count, honest.shape[1]))
+        """A row of zeros, for all."""
+        return np.zeros((1, honest.shape[1]))

@@ -16,6 +16,7 @@ from ..attacks import Attack
 from ..errors import requirement
 from ..flower import logger, number_message
 from ..momentum import server_round_of
+from ..rows.threads import in_order, threads_for
 from ..rule import Round
 from ..schedule import ALWAYS, Schedule
 from .adversary import Adversary
@@ -221,11 +222,15 @@ class AdversarialGrid(GridWrapper):
 def _rows(form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, ...]]:
     """The rows that can be read, and whose they are."""
     rows = np.empty((len(replies), form.layout.size), form.layout.dtype)
-    nodes: list[int] = []
-    for reply in replies:
-        if form.read(reply, rows[len(nodes)]):
-            nodes.append(reply.metadata.src_node_id)
-    return rows[: len(nodes)], tuple(nodes)
+
+    def read(index: int) -> bool:
+        return form.read(replies[index], rows[index])
+
+    readable = list(in_order(read, range(len(replies)), threads_for(rows.size)))
+    nodes = [reply.metadata.src_node_id for reply in replies]
+    if all(readable):
+        return rows, tuple(nodes)
+    return rows[readable], tuple(node for node, good in zip(nodes, readable, strict=True) if good)
 
 
 def _is_training(message: Message) -> bool:

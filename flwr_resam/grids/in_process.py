@@ -1,10 +1,11 @@
-"""All nodes in this process, one after the other: no Ray, no polling, no pickling."""
+"""All nodes in this process, one after the other or in threads: no Ray, no polling, no pickling."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -19,7 +20,7 @@ _RUN_ID = 1
 
 
 class InProcessGrid(Grid):
-    """Run a ClientApp for ``num_nodes`` nodes in the calling process, in the order asked.
+    """Run a ClientApp for ``num_nodes`` nodes in the calling process.
 
     The nodes keep their `Context` from message to message, as on Flower's engines, and an
     exception in the ClientApp becomes an error reply. For tests and sweeps; with the same seeds
@@ -33,6 +34,15 @@ class InProcessGrid(Grid):
         How many nodes there are. Node i holds partition i of ``num_nodes``.
     run_config : dict, optional
         What the nodes find in ``context.run_config``.
+    threads : int
+        How many nodes answer at a time. With more than one, nothing that the ClientApp changes
+        may be shared by its nodes, and what it draws must not come from a generator that they
+        share. Replies keep the order of the messages.
+
+    Raises
+    ------
+    ValueError
+        If ``num_nodes`` or ``threads`` is below 1.
 
     Examples
     --------
@@ -47,12 +57,17 @@ class InProcessGrid(Grid):
     """
 
     def __init__(
-        self, client_app: ClientApp, num_nodes: int, run_config: dict[str, Any] | None = None
+        self, client_app: ClientApp, num_nodes: int, run_config: dict[str, Any] | None = None,
+        *, threads: int = 1,
     ) -> None:
         if num_nodes < 1:
             raise requirement("num_nodes", "be at least 1", num_nodes, "Give the number of nodes")
+        if threads < 1:
+            raise requirement("threads", "be at least 1", threads, "Use 1, or the cores you have")
         become_server(_RUN_ID)
         self._client_app = client_app
+        # Threads stay, for a new one begins with nothing in its caches.
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._replies: dict[str, Message] = {}
         first = SUPERLINK_NODE_ID + 1
         self.contexts = {
@@ -110,17 +125,23 @@ class InProcessGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Let the nodes answer, one after the other, in the order of the messages.
+        """Let the nodes answer, and return the replies in the order of the messages.
 
         A node that takes longer than ``timeout`` seconds by itself is late: its reply is lost.
         """
-        replies: list[Message] = []
-        for message in messages:
+        asked = list(messages)
+
+        def answer(message: Message) -> list[Message]:
             started = time.monotonic()
-            answer = list(self.pull_messages(self.push_messages([message])))
-            if timeout is None or time.monotonic() - started <= timeout:
-                replies += answer
-        return replies
+            replies = list(self.pull_messages(self.push_messages([message])))
+            late = timeout is not None and time.monotonic() - started > timeout
+            return [] if late else replies
+
+        # Two messages to one node are for its one Context, in the order in which they were sent.
+        nodes = {message.metadata.dst_node_id for message in asked}
+        pool = self._pool if len(nodes) == len(asked) else None
+        answers = map(answer, asked) if pool is None else pool.map(answer, asked)
+        return [reply for replies in answers for reply in replies]
 
     def _answer(self, message: Message) -> Message:
         context = self.contexts[message.metadata.dst_node_id]

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from ..errors import requirement
 from .compiled import compiled
-from .threads import cores, in_order
+from .threads import MANY, cores, in_order
 
 Array: TypeAlias = Any
 """An array of any library that follows the Python array API standard."""
 
 _ELEMENTS = 1 << 17  # of a block; in float64 about what one core's second-level cache holds
 _COMPILED = 1 << 20  # the same for compiled loops, and what a thread takes at a time
-_FEWEST = 1 << 20  # elements below which threads are not worth starting
 
 Result = TypeVar("Result")
 
@@ -75,7 +74,7 @@ class Matrix:
         NumPy blocks are visited by several threads.
         """
         height = self.n if chosen is None else len(chosen)
-        many = not self.like and height * self.d >= _FEWEST
+        many = not self.like and height * self.d >= MANY
         # Compiled loops go through a block in tiles of their own.
         elements = _COMPILED if many and self.single and compiled() else _ELEMENTS
         width = max(256, elements // max(1, height))

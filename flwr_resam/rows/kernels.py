@@ -121,6 +121,41 @@ def _sum_nearest(bits: Any, values: Any, total: Any, count: int, k: int) -> None
 
 
 @numba.njit(nogil=True, cache=True)
+def moments(line: Any, step: int, n: int, mean: Any, deviation: Any) -> None:
+    """Mean and sample standard deviation of each column."""
+    for start in range(0, len(mean), _WIDE):
+        stop = min(start + _WIDE, len(mean))
+        total, squares = mean[start:stop], deviation[start:stop]
+        total[:] = 0.0
+        squares[:] = 0.0
+        for i in range(n):
+            row = line[i * step + start : i * step + stop]
+            for t in range(len(row)):
+                total[t] += row[t]
+        for t in range(len(total)):
+            total[t] /= n
+        for i in range(n):
+            row = line[i * step + start : i * step + stop]
+            for t in range(len(row)):
+                far = row[t] - total[t]
+                squares[t] += far * far
+        for t in range(len(squares)):
+            squares[t] = np.sqrt(squares[t] / (n - 1))
+
+
+@numba.njit(nogil=True, cache=True)
+def squared_distance(row: Any, vector: Any) -> Any:
+    """``||x - v||^2``, in float64."""
+    totals = np.zeros(_TILE)  # independent sums are added to many at a time
+    for start in range(0, len(row), _TILE):
+        x, v = row[start : start + _TILE], vector[start : start + _TILE]
+        for t in range(len(x)):
+            far = np.float64(x[t]) - np.float64(v[t])
+            totals[t] += far * far
+    return totals.sum()
+
+
+@numba.njit(nogil=True, cache=True)
 def weighted_sum(weights: Any, line: Any, step: int, out: Any) -> None:
     """``weights @ rows``, added up row by row."""
     n, width = len(weights), len(out)

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+MANY = 1 << 20  # elements from which threads are worth starting
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,6 +27,11 @@ def cores() -> int:
         available = len(os.sched_getaffinity(0))
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
+
+
+def threads_for(elements: int) -> int:
+    """How many threads are worth starting for work on so many elements."""
+    return cores() if elements >= MANY else 1
 
 
 def in_order(

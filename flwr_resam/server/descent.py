@@ -9,11 +9,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from ..rows.threads import cores, in_order
+from ..rows.threads import in_order, threads_for
 from .layout import Entry, Layout, fitting
 
 _CHUNK = 1 << 16
-_FEWEST = 1 << 19  # coordinates below which threads are not worth starting
 
 
 def descend(
@@ -68,7 +67,7 @@ def size_of(vector: NDArray[Any]) -> float:
         part = vector[start : start + _CHUNK].astype(np.float64)
         return float(np.square(part / unit).sum())
 
-    threads = cores() if len(vector) >= _FEWEST else 1
+    threads = threads_for(2 * len(vector))
     return unit * float(np.sqrt(sum(in_order(squared, range(0, len(vector), _CHUNK), threads))))
 
 
@@ -109,6 +108,6 @@ def _write(
         np.clip(moved, -limit, limit, out=moved)
         out[part] = fitting(moved.astype(through, copy=False), entry.dtype)
 
-    threads = cores() if entry.size >= _FEWEST else 1
+    threads = threads_for(2 * entry.size)
     for _ in in_order(move, range(0, entry.size, _CHUNK), threads):
         pass

@@ -18,6 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, Reco
 from numpy.typing import NDArray
 
 from ..momentum import MOMENTUM_KEY
+from ..rows.threads import in_order, threads_for
 from .layout import Layout
 from .replies import Replies, Stray
 from .segments import Segments
@@ -86,18 +87,20 @@ def admit(
 ) -> Admitted:
     """Let one round's replies through the gate, in the order in which the nodes were asked."""
     admitted = Admitted({}, [], [], came.strays)
-    for node in asked:
+    answered = [node for node in asked if node in came.answers or node in came.repeated]
+
+    def read(node: int) -> Segments | Rejection:
         if node in came.repeated:
-            reason = "more than one reply"
-            admitted.rejections.append(Rejection(node, reason, proven=False))
-        elif node in came.answers:
-            content = came.answers[node]
-            row = read_reply(content, node, layout, sent)
-            if isinstance(row, Rejection):
-                admitted.rejections.append(row)
-            else:
-                admitted.rows[node] = row
-                admitted.contents.append(cast(RecordDict, content))
+            return Rejection(node, "more than one reply", proven=False)
+        return read_reply(came.answers[node], node, layout, sent)
+
+    rows = in_order(read, answered, threads_for(len(answered) * layout.size))
+    for node, row in zip(answered, rows, strict=True):
+        if isinstance(row, Rejection):
+            admitted.rejections.append(row)
+        else:
+            admitted.rows[node] = row
+            admitted.contents.append(cast(RecordDict, came.answers[node]))
     return admitted
 
 

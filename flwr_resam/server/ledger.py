@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..json_lines import read_json_lines
+from ..rows.distances import distances
 from ..rows.updates import Row
 from ..rule import Aggregate
 from .intake import Admitted
 
 LEDGER = "ledger.jsonl"
-_CHUNK = 1 << 16
 _STATUS = ("valid", "rejected", "silent", "unasked")
 
 
@@ -117,27 +117,13 @@ def round_lines(
 
 
 def _apart(rows: Sequence[Row], vector: NDArray[Any]) -> list[float | None]:
-    """``||x_i - R||`` of each row, over their median; O(n d) time, one chunk of memory."""
-    # Float64 rows may be so large that their squares are not float64.
-    unit = max(float(vector.max(initial=1.0)), -float(vector.min(initial=-1.0)))
-    squares = np.zeros(len(rows))
-    buffer = np.empty(min(_CHUNK, vector.size))
-    for index, row in enumerate(rows):
-        for start in range(0, vector.size, _CHUNK):
-            stop = min(start + _CHUNK, vector.size)
-            part = buffer[: stop - start]
-            row.read(start, stop, part)
-            with np.errstate(over="ignore"):
-                part -= vector[start:stop]
-                part /= unit
-            np.clip(part, -1e140, 1e140, out=part)
-            squares[index] += float(part @ part)
-    distances = np.sqrt(squares)
-    median = float(np.median(distances))
+    """``||x_i - R||`` of each row, over their median."""
+    lengths = distances(rows, vector)
+    median = float(np.median(lengths))
     if median == 0.0:
         return [None] * len(rows)
     with np.errstate(over="ignore"):
-        return [float(ratio) for ratio in np.minimum(distances / median, 1e300)]
+        return [float(ratio) for ratio in np.minimum(lengths / median, 1e300)]
 
 
 def _json(line: Line) -> str:
