@@ -102,7 +102,8 @@ def _train(
 ) -> dict[int, Training]:
     """One local step of every partition of a group."""
     dataset = data.load(settings.dataset, settings.data_dir)
-    state = training.state_dict(arrays)
+    device = settings.device or "cpu"
+    state = training.state_dict(arrays, device)
     batches = [
         training.batch(
             dataset, settings, partition,
@@ -110,14 +111,14 @@ def _train(
         )
         for partition in group
     ]
-    inputs = torch.stack([inputs for inputs, _ in batches])
-    labels = torch.stack([labels for _, labels in batches])
+    inputs = torch.stack([inputs for inputs, _ in batches]).to(device)
+    labels = torch.stack([labels for _, labels in batches]).to(device)
     with training.one_thread():
         gradients, losses = grouped_gradients(cast(nn.Sequential, model), state, inputs, labels)
     regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
     return {
         partition: Training(
-            {name: values[index].numpy() for name, values in gradients.items()},
+            {name: values[index].numpy(force=True) for name, values in gradients.items()},
             float(losses[index]), settings.batch_size,
         )
         for index, partition in enumerate(group)

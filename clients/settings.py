@@ -24,6 +24,7 @@ class ClientSettings:
     local_learning_rate: float
     l2: float
     clip_norm: float
+    device: str
 
     @classmethod
     def read(cls, run_config: Any) -> ClientSettings:
@@ -43,4 +44,5 @@ class ClientSettings:
             local_learning_rate=float(run_config["local-learning-rate"]),
             l2=float(run_config["l2"]),
             clip_norm=float(run_config["clip-norm"]),
+            device=str(run_config["device"]),
         )

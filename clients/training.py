@@ -26,7 +26,9 @@ from flwr_resam.packing import unpack
 
 _EVALUATED = 250  # examples at a time; what a convolution makes of more no longer fits a cache
 
-_one_draws = Lock()  # dropout draws from PyTorch's one generator, which threads share
+# Threads share PyTorch's generator, from which dropout draws, and the layers that parameters are
+# put into for a forward pass.
+_one_at_a_time = Lock()
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def _train(
 ) -> Training:
     dataset = data.load(settings.dataset, settings.data_dir)
     model = _layers(models.chosen(settings.model, settings.dataset))
-    state = state_dict(arrays)
+    device = settings.device or "cpu"
+    state = state_dict(arrays, device)
     parameters = dict(model.named_parameters())
     buffers = {name: value.clone() for name, value in state.items() if name not in parameters}
     draw = batch_generator(settings, server_round, partition)
@@ -97,7 +100,7 @@ def _train(
     losses = []
     for step in range(settings.local_steps):
         inputs, labels = batch(dataset, settings, partition, draw, flip_labels)
-        gradients, loss = _gradients(model, state, inputs, labels, noise)
+        gradients, loss = _gradients(model, state, inputs.to(device), labels.to(device), noise)
         losses.append(loss)
         regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
         for name, (gradient,) in gradients.items():
@@ -105,12 +108,12 @@ def _train(
             if step + 1 < settings.local_steps:
                 state[name].sub_(gradient, alpha=settings.local_learning_rate)
     update: dict[str, NDArray[Any]] = {
-        name: (sent - state[name] if sent.is_floating_point() else state[name]).numpy()
+        name: (sent - state[name] if sent.is_floating_point() else state[name]).numpy(force=True)
         for name, sent in buffers.items()
     }
     for name, value in total.items():
         mean = value / settings.local_steps if settings.local_steps > 1 else value
-        update[name] = mean.contiguous().numpy()
+        update[name] = mean.contiguous().numpy(force=True)
     return Training(update, float(np.mean(losses)), settings.local_steps * settings.batch_size)
 
 
@@ -133,8 +136,8 @@ def _gradients(
     parameters = {
         name: state[name].detach().requires_grad_() for name, _ in model.named_parameters()
     }
-    with _one_draws, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(noise.integers(2**63)))
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(noise.integers(2**63)))  # of all devices
         scores = functional_call(model, state | parameters, (inputs,))
     loss = nn.functional.cross_entropy(scores, labels)
     found = torch.autograd.grad(loss, list(parameters.values()))
@@ -166,25 +169,30 @@ def batch(
     return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
-def state_dict(arrays: ArrayRecord) -> dict[str, torch.Tensor]:
-    """The model that was sent, as torch takes it."""
-    values = {name: torch.from_numpy(unpack(array).copy()) for name, array in arrays.items()}
+def state_dict(arrays: ArrayRecord, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """The model that was sent, as torch takes it: tensors of one's own."""
+    values = {
+        name: torch.from_numpy(unpack(array).copy()).to(device) for name, array in arrays.items()
+    }
     return {
         name: value.to(memory_format=torch.channels_last) if value.dim() == 4 else value
         for name, value in values.items()
     }
 
 
-def accuracy(arrays: ArrayRecord, model: nn.Module, dataset: Dataset) -> tuple[float, float]:
+def accuracy(
+    arrays: ArrayRecord, model: nn.Module, dataset: Dataset, device: str = ""
+) -> tuple[float, float]:
     """Return the accuracy and the mean loss of a model with these arrays on the test set."""
-    model.load_state_dict(state_dict(arrays))
+    device = device or "cpu"
+    model.to(device).load_state_dict(state_dict(arrays, device))
     models.channels_last(model).eval()
     correct, loss = 0, 0.0
     with torch.no_grad():
         for start in range(0, len(dataset.test_y), _EVALUATED):
             part = slice(start, start + _EVALUATED)
-            labels = torch.from_numpy(dataset.test_y[part])
-            scores = model(torch.from_numpy(dataset.test_inputs[part]))
+            labels = torch.from_numpy(dataset.test_y[part]).to(device)
+            scores = model(torch.from_numpy(dataset.test_inputs[part]).to(device))
             correct += int((scores.argmax(dim=1) == labels).sum())
             loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
     return correct / len(dataset.test_y), loss / len(dataset.test_y)

@@ -41,6 +41,7 @@ def run_on_flower(experiment: Experiment, on_evaluation: Callable[[Evaluation], 
             "FLWR_HOME": name,
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients see the GPU, where there is one
         }
         with ProcessGroup(settings) as processes:
             flwr = FlwrCli(home, port, processes.environment, None)

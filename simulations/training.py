@@ -74,7 +74,7 @@ def run(
             last = server_round == experiment.num_rounds
             if server_round % experiment.evaluate_every and not last:
                 return None
-            score, loss = accuracy(arrays, model, dataset)
+            score, loss = accuracy(arrays, model, dataset, experiment.device)
             evaluation = Evaluation(server_round, score, loss, time.monotonic() - started)
             recorder.add(evaluation)
             on_evaluation(evaluation)

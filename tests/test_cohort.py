@@ -150,6 +150,20 @@ def test_dropout_draws_the_same_in_threads(monkeypatch):
     assert not np.array_equal(alone[0]["0.weight"], alone[1]["0.weight"])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
+@pytest.mark.parametrize("layers", [nn.Flatten(), nn.Dropout(0.0)])
+def test_a_gpu_gives_the_updates_of_the_cpu(small_mnist, monkeypatch, layers):
+    model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), layers, nn.Linear(2304, 10))
+    monkeypatch.setattr(training, "_layers", lambda _: model)
+    arrays = ArrayRecord(model.state_dict())
+    place = {"server_round": 1, "partition": 0}
+    settings = settings_of(small_mnist, l2=0.1, clip_norm=1.0, local_steps=2)
+    here = training.train(arrays, settings, **place).update
+    there = training.train(arrays, dataclasses.replace(settings, device="cuda"), **place).update
+    for name, value in here.items():
+        np.testing.assert_allclose(there[name], value, rtol=1e-2, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "model",
     [
