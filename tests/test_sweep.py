@@ -116,7 +116,7 @@ def test_a_grid_that_comes_along_can_run(path):
         data.check(dataset, "")
     except ValueError as error:
         pytest.skip(str(error))
-    assert len(read_grid(path)) > 100
+    assert len(read_grid(path)) >= 9
 
 
 def test_a_run_is_what_the_experiment_gives_and_a_failure_is_recorded(tmp_path, monkeypatch):
