@@ -62,6 +62,31 @@ def test_a_combination_that_two_tables_name_runs_once(tmp_path):
     assert len(read_grid(grid(tmp_path, again))) == 8
 
 
+def test_a_setting_stands_in_place_of_a_grids_values(tmp_path):
+    experiments = read_grid(grid(tmp_path), {"seed": 1, "beta": 0.5, "num-rounds": 3})
+    assert [(e.attack, e.beta, e.seed) for e in experiments] == [
+        ("none", 0.5, 1), ("sign-flip", 0.5, 1),
+    ]
+    assert {e.num_rounds for e in experiments} == {3}
+    with pytest.raises(ValueError, match="run-config key"):
+        read_grid(grid(tmp_path), {"sede": 1})
+
+
+def test_the_command_runs_the_part_of_a_grid_that_is_asked_for(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        "simulations.commands.sweeps.run_sweep", lambda experiments, *_: ran.extend(experiments)
+    )
+    command = ["sweep", str(grid(tmp_path)), "--output-dir", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "-c", "seed=0 attack='none'"])
+    assert done.exit_code == 0, done.output
+    assert "2 runs, 2 to do" in done.output
+    assert [(e.attack, e.beta, e.seed) for e in ran] == [("none", 0.0, 0), ("none", 0.9, 0)]
+    done = CliRunner().invoke(app, [*command, "-c", "seed"])
+    assert done.exit_code == 2
+    assert "is no setting" in done.stderr
+
+
 def test_where_a_run_writes_does_not_make_it_another():
     one = Experiment.default()
     assert key_of(one.run_config()) == key_of(replace(one, output_dir="/elsewhere").run_config())

@@ -40,7 +40,7 @@ def read_experiment(
     """
     try:
         overrides = {name.replace("_", "-"): value for name, value in changes.items()}
-        overrides |= _overrides(run_config)
+        overrides |= read_overrides(run_config)
         overrides["output-dir"] = str(output_dir.resolve())
         experiment = Experiment.default(overrides)
     except (ValueError, TypeError, ImportError) as error:
@@ -63,8 +63,14 @@ def user_errors() -> Iterator[None]:
         raise failure(f"A file can't be read or written: {error}.", code=2) from None
 
 
-def _overrides(run_config: list[str] | None) -> dict[str, Any]:
-    """What `flwr run` would read from these; it passes over in silence what it can't read."""
+def read_overrides(run_config: list[str] | None) -> dict[str, Any]:
+    """What `flwr run` would read from these, which passes over in silence what it can't read.
+
+    Raises
+    ------
+    ValueError
+        One sentence on what can't be read.
+    """
     for item in run_config or []:
         rest = _SETTING.sub("", item).strip()
         if rest and not item.endswith(".toml"):

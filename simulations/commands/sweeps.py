@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from simulations.commands.shared import console, failure, progress_bar
+from simulations.commands.shared import (
+    RunConfig,
+    console,
+    failure,
+    progress_bar,
+    read_overrides,
+)
 from simulations.sweep.evidence import draw
 from simulations.sweep.grid import read_grid
 from simulations.sweep.runner import missing
@@ -23,11 +29,15 @@ def sweep(
     address: Annotated[
         str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
     ] = "",
+    run_config: RunConfig = None,
 ) -> None:
-    """Run every combination of a grid that has no result yet, each as a Ray task."""
+    """Run every combination of a grid that has no result yet, each as a Ray task.
+
+    What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone.
+    """
     folder = output_dir or Path("results") / grid.stem
     try:
-        experiments = read_grid(grid)
+        experiments = read_grid(grid, read_overrides(run_config))
         left = missing(experiments, folder)
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None

@@ -14,13 +14,25 @@ from flwr_resam.errors import requirement
 from simulations.experiment import PLACES, Experiment
 
 
-def read_grid(path: Path) -> list[Experiment]:
+def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Experiment]:
     """Read the experiments of a grid, in the order in which they run.
 
     The file holds run-config keys: those under ``[base]`` are for all, each ``[[grid]]`` adds its
     own, and a list stands for each of its values in turn. The first ``[[grid]]`` comes before
     the second, and in each the first seed before the second, so that a sweep which is stopped
     has whole comparisons of the seeds that it came to.
+
+    Parameters
+    ----------
+    path : Path
+        The TOML file.
+    overrides : mapping, optional
+        Run-config keys whose values stand in place of what the file says, lists too.
+
+    Returns
+    -------
+    list of Experiment
+        Each combination once.
 
     Raises
     ------
@@ -46,7 +58,7 @@ def read_grid(path: Path) -> list[Experiment]:
         )
     experiments: dict[str, Experiment] = {}
     for grid in grids:
-        combinations = _product({**base, **grid})
+        combinations = _product({**base, **grid, **(overrides or {})})
         for setting in sorted(combinations, key=lambda setting: setting.get("seed", 0)):
             experiment = _checked(setting, path)
             experiments.setdefault(key_of(experiment.run_config()), experiment)
