@@ -1,7 +1,8 @@
-"""Rounds per second on mnist-cnn: batched, one by one, on Ray, and ByzFL's own loop, in turn.
+"""Rounds per second on mnist-cnn: in process, on Ray, and ByzFL's own loop, in turn.
 
-15 workers, 5 of them under ALIE (z = 1.5), trimmed mean, batches of 25, momentum 0.9. All four
-have the images in memory as standardised tensors or bytes; evaluation is not timed.
+15 workers, 5 of them under ALIE (z = 1.5), trimmed mean, batches of 25, momentum 0.9. All have
+the images in memory as standardised tensors or bytes; evaluation is not timed. Beside them the
+gradients of the ten honest workers alone: what of a round is PyTorch's.
 ``python -m benchmarks.clients`` writes ``benchmarks/results/clients.json``; MNIST must be there
 and ``pip install byzfl`` done.
 """
@@ -17,20 +18,24 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.app import Message
+from flwr.app import ArrayRecord, Message
 
 import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up
 from benchmarks.machine import processor
-from clients import data
-from clients.cohort import together
+from clients import data, models
+from clients.settings import ClientSettings
+from clients.training import train
 from flwr_resam import InProcessGrid
 from flwr_resam.grids.wrapper import GridWrapper
+from flwr_resam.rows.threads import cores
 from simulations.engine import run_on_flower
 from simulations.experiment import Experiment
 from simulations.in_process import nodes_of
@@ -58,14 +63,28 @@ class Clock(GridWrapper):
         return self._grid.send_and_receive(messages, timeout=timeout)
 
 
-def ours(rounds: int, batched: bool) -> list[float]:
+def in_process(rounds: int) -> list[float]:
     """Seconds of each round but the first, which warms up."""
     experiment = setting({"num-rounds": rounds + 2, "evaluate-every": rounds + 2})
-    grid, groups = nodes_of(experiment, batched=batched)
+    grid, _ = nodes_of(experiment, batched=False)
     clock = Clock(grid)
-    with together(groups):
-        run(experiment, clock)
+    run(experiment, clock)
     return _between(clock.times)
+
+
+def gradients_alone(rounds: int) -> list[float]:
+    """Seconds in which the honest workers' gradients are computed, on all cores."""
+    experiment = setting({})
+    settings = ClientSettings.read(experiment.run_config())
+    model = models.build(experiment.model, experiment.seed)
+    arrays = ArrayRecord(model.state_dict())
+    times = [time.perf_counter()]
+    with ThreadPoolExecutor(cores()) as pool:
+        for number in range(1, rounds + 2):
+            compute = partial(train, arrays, settings, server_round=number)
+            list(pool.map(lambda i, compute=compute: compute(partition=i), range(N - F)))
+            times.append(time.perf_counter())
+    return _between(times)
 
 
 def on_ray(rounds: int) -> list[float]:
@@ -162,14 +181,14 @@ def main() -> None:
     load = os.getloadavg()[0]
     runners: dict[str, Callable[[int], list[float]]] = {
         "byzfl": byzfl_loop(),
-        "batched": lambda rounds: ours(rounds, batched=True),
-        "one-by-one": lambda rounds: ours(rounds, batched=False),
+        "in-process": in_process,
+        "gradients-alone": gradients_alone,
         "ray": on_ray,
     }
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(chosen.turns):
         for name, measure in runners.items():
-            torch.set_num_threads(chosen.threads)  # one by one takes one thread, for its bits
+            torch.set_num_threads(chosen.threads)
             seconds[name] += measure(chosen.rounds)
             middle = statistics.median(seconds[name])
             print(f"turn {turn + 1}: {name} {1 / middle:.2f} rounds/s", flush=True)
@@ -177,9 +196,7 @@ def main() -> None:
         "setting": {
             "model": "mnist-cnn", "n": N, "f": F, "rule": "cwtm", "attack": f"alie(z={Z})",
             "batch-size": BATCH, "beta": BETA, "rounds": chosen.rounds * chosen.turns,
-            "torch-threads": {
-                "byzfl": chosen.threads, "batched": chosen.threads, "one-by-one": 1, "ray": 1,
-            },
+            "torch-threads": {"byzfl": chosen.threads, "ours": "1 in each client"},
         },
         "rounds-per-second": {
             name: round(1 / statistics.median(times), 2) for name, times in seconds.items()
