@@ -19,6 +19,7 @@ from simulations.results import Evaluation
 from simulations.sweep import runner
 from simulations.sweep.evidence import draw
 from simulations.sweep.grid import key_of, read_grid
+from simulations.sweep.panels import _styles
 from simulations.sweep.runner import missing, run_one, sweep
 from simulations.sweep.store import RESULTS, Run, Store, read_runs
 
@@ -211,6 +212,37 @@ def test_settings_that_differ_are_drawn_apart(tmp_path):
     runs = [fake(e, [0.1, 0.2]) for e in read_grid(grid(tmp_path, two))]
     names = {path.name for path in draw(runs, tmp_path) if path.suffix == ".md"}
     assert names == {f"digits-f1-learning-rate-{rate}-table.md" for rate in (0.1, 0.2)}
+
+
+def test_files_of_a_setting_have_plain_names_and_rules_an_order_of_their_own(tmp_path):
+    partitions = 'num-rounds = 2\npartition = ["dirichlet(alpha=0.1)", "sorted"]'
+    experiments = read_grid(grid(tmp_path, SMALL.replace("num-rounds = 2", partitions)))
+    rules = ["krum*", "nnm | cc(radius=1.0)", "cc(radius=1.0)", "nnm | mda", "mda", "mean"]
+    runs = [
+        fake(replace(e, aggregator=rule), [0.1, 0.2])
+        for e in experiments if e.beta for rule in rules
+    ]
+    made = draw(runs, tmp_path)
+    names = {path.name for path in made if path.suffix == ".md"}
+    stem = "digits-f1-partition"
+    assert names == {f"{stem}-dirichlet-alpha-0.1-table.md", f"{stem}-sorted-table.md"}
+    lines = (tmp_path / f"{stem}-sorted-table.md").read_text().splitlines()[4:]
+    assert [line.replace("\\|", "/").split("|")[1].strip() for line in lines] == [
+        "mean", "mda", "nnm / mda", "krum*", "cc(radius=1.0)", "nnm / cc(radius=1.0)",
+    ]
+
+
+def test_curves_tell_momentum_from_none_and_else_chains_from_their_aggregator(tmp_path):
+    experiments = [e for e in read_grid(grid(tmp_path)) if e.aggregator == "cwtm"]
+    runs = [fake(e, [0.1, 0.2 + e.beta / 2]) for e in experiments]
+    curves, legend = _styles(runs, ["cwtm"])
+    assert (curves["cwtm", 0.0].line, curves["cwtm", 0.9].line) == ("--", "-")
+    assert list(legend) == ["cwtm", "rule alone (beta = 0)", "RESAM (beta = 0.9)"]
+    with_momentum = [run for run in runs if run.config["beta"]]
+    curves, legend = _styles(with_momentum, ["mda", "cwtm", "nnm | cwtm"])
+    assert [style.line for style in legend.values()] == ["-", "--", "-"]
+    assert legend["cwtm"].colour == legend["nnm | cwtm"].colour != legend["mda"].colour
+    assert curves["nnm | cwtm", 0.9] == legend["nnm | cwtm"]
 
 
 def test_figures_of_nothing_or_of_another_rule_are_refused_in_one_sentence(tmp_path):

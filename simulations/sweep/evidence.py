@@ -8,7 +8,7 @@ from pathlib import Path
 from simulations.sweep.heatmap import heat_map
 from simulations.sweep.panels import panels
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Setting, by_setting
+from simulations.sweep.summary import Setting, by_setting, rules_in_order
 from simulations.sweep.table import markdown
 
 _SHOWN = ("mda", "cwtm", "gm")
@@ -47,7 +47,7 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
                 f"`--rule` must be one of the sweep. Found `{rule}`. Choose among: "
                 f"{', '.join(sorted(known))}."
             )
-    chosen = list(rules) or [rule for rule in _SHOWN if rule in known] or sorted(known)[:3]
+    chosen = list(rules) or _main_rules(runs, rules_in_order(known))
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
     for setting, own in by_setting(runs):
@@ -56,6 +56,13 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
             make(path)
             made.append(path)
     return made
+
+
+def _main_rules(runs: Sequence[Run], rules: list[str]) -> list[str]:
+    """Some rules where each has a curve without momentum too, else all."""
+    if all(float(run.config["beta"]) for run in runs):
+        return rules
+    return [rule for rule in _SHOWN if rule in rules] or rules[:3]
 
 
 def _files(

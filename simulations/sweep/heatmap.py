@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Cell, Setting, over_seeds
+from simulations.sweep.summary import Cell, Setting, over_seeds, rules_in_order
 
 matplotlib.use("Agg")
 
@@ -19,10 +19,12 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
     """Draw the mean over the seeds of the last evaluation; an empty cell was not run."""
     found = over_seeds(runs)
     attacks = list(dict.fromkeys(cell.attack for cell in found))
-    rules = list(dict.fromkeys(cell.aggregator for cell in found))
+    rules = rules_in_order(cell.aggregator for cell in found)
     betas = sorted({cell.beta for cell in found})
     wide = max(1.9, 0.46 * len(attacks))  # or the headings of the blocks would overlap
-    size = (1.6 + wide * len(betas), 1.5 + 0.34 * len(rules))
+    title = f"Final test accuracy in %: {setting.title}"
+    width = max(1.6 + wide * len(betas), 0.075 * len(title))
+    size = (width, 1.5 + 0.34 * len(rules))
     figure = Figure(figsize=size, dpi=160, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(betas), sharey=True))
     for axis, beta in zip(axes, betas, strict=True):
@@ -44,7 +46,7 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
         axis.set_title(_heading(beta), fontsize=9)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-    figure.suptitle(f"Final test accuracy in %: {setting.title}", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     figure.savefig(path)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle
+from math import ceil
 from pathlib import Path
 
 import matplotlib
@@ -14,11 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Cell, Setting, by_cell
+from simulations.sweep.summary import Cell, Setting, base_of, by_cell
 
 matplotlib.use("Agg")
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_GREY = "#555555"
 _COLUMNS = 3
 
 
@@ -26,19 +29,20 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
     """Draw the mean over the seeds, and a band from the lowest to the highest of them.
 
     A colour a rule; dashed without momentum, solid with the beta that ends highest over all.
+    Where all have momentum, a colour an aggregator; dashed by itself, solid at the end of a chain.
     """
     found = by_cell(runs)
     attacks = list(dict.fromkeys(cell.attack for cell in found))
-    beta = _best_beta([run for run in runs if run.config["aggregator"] in rules])
+    curves, legend = _styles([run for run in runs if run.config["aggregator"] in rules], rules)
     columns = min(_COLUMNS, len(attacks))
     height = -(-len(attacks) // columns)
-    figure = Figure(figsize=(3.1 * columns, 0.9 + 2.1 * height), dpi=160, layout="constrained")
+    width = 3.1 * columns
+    figure = Figure(figsize=(width, 0.9 + 2.1 * height), dpi=160, layout="constrained")
     axes = np.atleast_1d(figure.subplots(height, columns, sharex=True, sharey=True)).ravel()
     for axis, attack in zip(axes, attacks, strict=False):
-        for rule, colour in zip(rules, cycle(_COLOURS), strict=False):
-            for one, style in ((0.0, "--"), (beta, "-")):
-                if own := found.get(Cell(attack, rule, one)):
-                    _curve(axis, own, colour, style)
+        for (rule, beta), style in curves.items():
+            if own := found.get(Cell(attack, rule, beta)):
+                _curve(axis, own, style)
         axis.set_title(attack, fontsize=9, loc="left")
         axis.set_ylim(0, 1)
         axis.margins(x=0)
@@ -52,28 +56,57 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
         axis.tick_params(labelbottom=True)
     figure.supylabel("test accuracy", fontsize=9)
     handles = [
-        Line2D([], [], color=colour, label=rule)
-        for rule, colour in zip(rules, cycle(_COLOURS), strict=False)
+        Line2D([], [], color=style.colour, linestyle=style.line, label=label)
+        for label, style in legend.items()
     ]
-    handles += [
-        Line2D([], [], color="#555555", linestyle=style, label=label)
-        for style, label in (("--", "rule alone (beta = 0)"), ("-", f"RESAM (beta = {beta:g})"))
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
+    lines = ceil(sum(0.5 + 0.07 * len(label) for label in legend) / width)
+    per_line = ceil(len(legend) / lines)
+    figure.legend(handles=handles, loc="outside lower center", ncols=per_line, fontsize=8)
     figure.suptitle(setting.title, fontsize=10)
     figure.savefig(path)
 
 
-def _curve(axis: Axes, runs: Sequence[Run], colour: str, style: str) -> None:
+@dataclass(frozen=True)
+class _Style:
+    colour: str
+    line: str
+
+
+def _styles(
+    runs: Sequence[Run], rules: Sequence[str]
+) -> tuple[dict[tuple[str, float], _Style], dict[str, _Style]]:
+    """How to draw the curve of a rule and beta, and what the legend says."""
+    beta = _best_beta(runs)
+    if any(run.config["beta"] == 0 for run in runs):
+        colours = dict(zip(rules, cycle(_COLOURS), strict=False))
+        curves = {
+            (rule, one): _Style(colours[rule], line)
+            for rule in rules for one, line in ((0.0, "--"), (beta, "-"))
+        }
+        legend = {rule: _Style(colour, "-") for rule, colour in colours.items()}
+        legend["rule alone (beta = 0)"] = _Style(_GREY, "--")
+        return curves, legend | {f"RESAM (beta = {beta:g})": _Style(_GREY, "-")}
+    bases = list(dict.fromkeys(base_of(rule) for rule in rules))
+    chained = {base_of(rule) for rule in rules if "|" in rule}
+    by_base = dict(zip(bases, cycle(_COLOURS), strict=False))
+    legend = {
+        rule: _Style(by_base[base_of(rule)], "--" if rule in chained else "-") for rule in rules
+    }
+    return {(rule, beta): style for rule, style in legend.items()}, legend
+
+
+def _curve(axis: Axes, runs: Sequence[Run], style: _Style) -> None:
     """One cell's seeds; one that diverged stays where it ended."""
     rounds = sorted({e.round for run in runs for e in run.evaluations})
     seeds = np.array([
         np.interp(rounds, [e.round for e in run.evaluations], [e.accuracy for e in run.evaluations])
         for run in runs
     ])
-    axis.plot(rounds, seeds.mean(axis=0), color=colour, linestyle=style, linewidth=1.4)
+    axis.plot(
+        rounds, seeds.mean(axis=0), color=style.colour, linestyle=style.line, linewidth=1.4
+    )
     axis.fill_between(
-        rounds, seeds.min(axis=0), seeds.max(axis=0), color=colour, alpha=0.15, linewidth=0
+        rounds, seeds.min(axis=0), seeds.max(axis=0), color=style.colour, alpha=0.15, linewidth=0
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from flwr_resam.aggregators import AGGREGATORS
 from simulations.experiment import PLACES
 from simulations.sweep.store import Run
 
@@ -35,7 +37,7 @@ class Setting:
         """For file names."""
         words = [self._learnt, f"f{self.config['num-malicious-nodes']}"]
         words += [f"{key}-{self.config[key]}" for key in self.told_by]
-        return "".join(c if c.isalnum() or c in ".-" else "-" for c in "-".join(words))
+        return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")
 
     @property
     def title(self) -> str:
@@ -121,6 +123,26 @@ def by_cell(runs: Sequence[Run]) -> dict[Cell, list[Run]]:
         cell = Cell(str(config["attack"]), str(config["aggregator"]), float(config["beta"]))
         found.setdefault(cell, []).append(run)
     return found
+
+
+def base_of(rule: str) -> str:
+    """The aggregator at the end of a chain: ``nnm | cc(radius=1.0)`` has ``cc(radius=1.0)``."""
+    return rule.rpartition("|")[2].strip()
+
+
+def rules_in_order(rules: Iterable[str]) -> list[str]:
+    """Each once, in the order of `AGGREGATORS`; runs of a sweep end in any order.
+
+    A rule is followed by the chains that end in it.
+    """
+    names = list(AGGREGATORS)
+
+    def place(rule: str) -> tuple[int, str, int, str]:
+        base = base_of(rule)
+        name = base.partition("(")[0].strip()
+        return names.index(name), base, rule.count("|"), rule
+
+    return sorted(set(rules), key=place)
 
 
 def over_seeds(runs: Sequence[Run]) -> dict[Cell, Seeds]:

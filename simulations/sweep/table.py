@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Cell, Seeds, Setting, by_cell, over_seeds
+from simulations.sweep.summary import Cell, Seeds, Setting, by_cell, over_seeds, rules_in_order
 
 
 def markdown(setting: Setting, runs: Sequence[Run]) -> str:
@@ -15,7 +15,7 @@ def markdown(setting: Setting, runs: Sequence[Run]) -> str:
     """
     found = over_seeds(runs)
     attacks = list(dict.fromkeys(cell.attack for cell in found))
-    rules = list(dict.fromkeys(cell.aggregator for cell in found))
+    rules = rules_in_order(cell.aggregator for cell in found)
     lines = sorted({(rules.index(cell.aggregator), cell.beta) for cell in found})
     counts = sorted({len(own) for own in by_cell(runs).values()})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
