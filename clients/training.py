@@ -26,8 +26,8 @@ from flwr_resam.packing import unpack
 
 _EVALUATED = 250  # examples at a time; what a convolution makes of more no longer fits a cache
 
-# Threads share PyTorch's generator, from which dropout draws, and the layers that parameters are
-# put into for a forward pass.
+# Threads share PyTorch's generator, from which dropout and the building of a model draw, and the
+# layers that parameters are put into for a forward pass.
 _one_at_a_time = Lock()
 
 
@@ -89,7 +89,8 @@ def _train(
     flip_labels: bool,
 ) -> Training:
     dataset = data.load(settings.dataset, settings.data_dir)
-    model = _layers(models.chosen(settings.model, settings.dataset))
+    with _one_at_a_time:
+        model = _layers(models.chosen(settings.model, settings.dataset))
     device = settings.device or "cpu"
     state = state_dict(arrays, device)
     parameters = dict(model.named_parameters())

@@ -45,9 +45,10 @@ class Trial:
 def candidates(experiment: Experiment) -> list[str]:
     """The attacks to try, no attack first: each that suits the experiment, as it comes.
 
-    `foe` is tried beside its published factor 0.1 with one that turns the mean round. An attack
-    that the experiment can't have, such as one that needs more honest nodes, is left out, and
-    so is silence.
+    `foe` is tried beside its published factor 0.1 with one that turns the mean round, `alie`
+    beside its published factor with that of RESAM's experiments. An attack that the
+    experiment can't have, such as one that needs more honest nodes, is left out, and so is
+    silence.
 
     Raises
     ------
@@ -56,9 +57,10 @@ def candidates(experiment: Experiment) -> list[str]:
     """
     h, f = experiment.num_nodes - experiment.num_malicious_nodes, experiment.num_malicious_nodes
     replace(experiment, attack="zero").check()  # whatever is wrong here is no attack's fault
+    beside = {"foe": f"foe(epsilon={1.1 * h / f:.3g})", "alie": "alie(z=1.5)"}
     found = [NO_ATTACK]
     for name in ALL_ATTACKS:
-        found += [name, f"foe(epsilon={1.1 * h / f:.3g})"] if name == "foe" else [name]
+        found += [name, beside[name]] if name in beside else [name]
     return [attack for attack in found if _suits(replace(experiment, attack=attack))]
 
 

@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, MultiKrum
 
 from flwr_resam import AdversarialGrid, Adversary, InProcessGrid, PartitionedGrid, Resam, Schedule
-from flwr_resam.aggregators import Mean
+from flwr_resam.aggregators import Mean, MoNNA
 from flwr_resam.attacks import (
     ALIE,
     FOE,
@@ -205,6 +205,15 @@ def test_the_optimised_attack_meets_the_strategy_that_it_was_optimised_against()
     grid = AdversarialGrid(InProcessGrid(plain_app(), N), attack, partitions=[9, 10])
     arrays = trained(Resam(2, rule, min_available_nodes=N, fraction_evaluate=0.0), grid)
     assert (arrays["weight"].numpy() < -20.0).all()
+
+
+def test_an_optimised_attack_trusts_whom_the_rule_trusts():
+    rule = MoNNA(trusted=1)
+    attack = OptimisedFOE().against(rule, 1)
+    grid = AdversarialGrid(InProcessGrid(plain_app(), N), attack, partitions=[0])
+    trained(Resam(1, rule, min_available_nodes=N, fraction_evaluate=0.0), grid)
+    (state,) = grid.memory["states"]
+    assert state["trusted"] == list(grid.get_node_ids())[1]
 
 
 def test_malformed_honest_replies_are_not_known_and_not_copied():

@@ -76,7 +76,7 @@ def test_every_attack_gives_its_rows_and_leaves_the_honest_ones(name, dtype):
 @pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"non-finite"}))
 def test_rows_stay_finite_for_any_finite_float32(name):
     honest = np.array([[3e38, -3e38], [-3e38, 1.0], [3e38, 3e38], [1e-38, 0.0]], np.float32)
-    assert np.isfinite(ATTACKS[name]().against(MDA(), 1)(honest, 1)).all()
+    assert np.isfinite(ATTACKS[name]().against(MDA(), 3)(honest, 3)).all()
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
@@ -114,6 +114,20 @@ def test_alie_takes_the_published_z(n, f, z):
     honest = np.random.default_rng(n).normal(size=(n - f, 3))
     mean, sigma = mean_and_sigma(honest)
     assert ALIE()(honest, f) == pytest.approx(np.tile(mean - z * sigma, (f, 1)), abs=2e-4)
+
+
+@pytest.mark.parametrize(("honest", "count"), [(10, 1), (10, 2), (14, 1), (19, 1)])
+def test_alie_is_refused_where_its_published_z_would_send_the_honest_mean(honest, count):
+    with pytest.raises(ValueError, match=r"no value above 0. Found n = .* Write alie\(z=1.5\)"):
+        ALIE().check(honest, count)
+    ALIE(z=1.5).check(honest, count)
+
+
+def test_alie_beside_other_attacks_counts_all_byzantine_workers():
+    honest = np.random.default_rng(0).normal(size=(10, 3))
+    alone = ALIE()(honest, 5)[:2]
+    assert ALIE().against(Mean(), 5)(honest, 2) == pytest.approx(alone)
+    assert ALIE(z=1.0).against(Mean(), 5) == ALIE(z=1.0)
 
 
 @given(matrices, st.floats(-3, 3), st.integers(1, 3))

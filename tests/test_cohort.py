@@ -128,6 +128,22 @@ def test_clients_in_threads_give_the_bits_of_one_after_the_other(small_mnist, mo
     assert found[0] == found[1] == found[2]
 
 
+def test_a_model_is_built_by_one_thread_at_a_time(monkeypatch):
+    """Building draws from the generator that the dropout of other threads draws from."""
+    settings = ClientSettings.read(Experiment.default({}).run_config())
+    arrays = ArrayRecord(models.build("digits-mlp", 0).state_dict())
+    built, empty = [], models.empty
+
+    def build(name):
+        built.append(training._one_at_a_time.locked())
+        return empty(name)
+
+    monkeypatch.setattr(models, "empty", build)
+    training._layers.cache_clear()
+    training.train(arrays, settings, server_round=1, partition=0)
+    assert built == [True]
+
+
 def test_dropout_draws_the_same_in_threads(monkeypatch):
     """PyTorch has one generator for all threads."""
     settings = dataclasses.replace(

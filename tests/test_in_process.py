@@ -72,3 +72,14 @@ def test_a_late_reply_is_lost_and_holds_up_no_other():
 def test_a_number_that_can_not_be_is_an_error(arguments):
     with pytest.raises(ValueError, match="must be at least 1"):
         InProcessGrid(ClientApp(), **arguments)
+
+
+def test_a_client_that_ends_its_program_is_an_error_reply():
+    app = ClientApp()
+
+    @app.query()
+    def answer(message, context):
+        raise SystemExit("no data")
+
+    (reply,) = (grid := InProcessGrid(app, num_nodes=1)).send_and_receive(questions(grid))
+    assert reply.error.reason == "SystemExit: no data"

@@ -10,7 +10,7 @@ from flwr_resam.parse import parse_rule
 from flwr_resam.rows import blocks, compiled, moments, order
 from flwr_resam.rows.distances import distances
 from flwr_resam.rows.network import order_rows
-from flwr_resam.rows.threads import in_order
+from flwr_resam.rows.threads import _blas, in_order
 from flwr_resam.rows.updates import Updates
 from flwr_resam.server.segments import Segments
 from tests.rules import make
@@ -154,3 +154,16 @@ def test_a_consumer_that_stops_early_leaves_no_thread_at_work():
     results = in_order(abs, range(1000), threads=2)
     assert next(results) == 0
     results.close()
+
+
+def test_callers_in_several_threads_leave_blas_as_it_was():
+    def blas():
+        return [lib["num_threads"] for lib in _blas().info() if lib["user_api"] == "blas"]
+
+    before = blas()
+    first, second = in_order(abs, [1, 2], threads=1), in_order(abs, [3, 4], threads=1)
+    assert (next(first), next(second)) == (1, 3)
+    assert list(first) == [2]
+    assert set(blas()) == {1}
+    assert list(second) == [4]
+    assert blas() == before

@@ -141,7 +141,8 @@ class AdversarialGrid(GridWrapper):
         sent = {index: _model(group[0]) for index, group in groups.items() if group}
         replies = list(self._grid.send_and_receive(honest, timeout=timeout)) if honest else []
         known = self._in_order(replies) if sent else []
-        made = [self._forge(index, groups[index], known, sent[index]) for index in sent]
+        asked = tuple(message.metadata.dst_node_id for message in training)
+        made = [self._forge(index, groups[index], known, sent[index], asked) for index in sent]
         return [*replies, *(reply for group in made for reply in group)]
 
     @property
@@ -184,6 +185,7 @@ class AdversarialGrid(GridWrapper):
         instructions: list[Message],
         replies: list[Message],
         sent: ArrayRecord | None,
+        asked: tuple[int, ...],
     ) -> list[Message]:
         attack = self._adversaries[index].attack
         form = Form.of(replies, sent) if sent is not None else None
@@ -194,7 +196,7 @@ class AdversarialGrid(GridWrapper):
         byzantine = tuple(message.metadata.dst_node_id for message in instructions)
         round = Round(
             self._round, (*nodes, *byzantine), self._generator(index, "attack"),
-            model=lambda: np.concatenate(form.base),
+            lambda: np.concatenate(form.base), asked,
         )
         try:
             attack.check(len(honest), len(byzantine))

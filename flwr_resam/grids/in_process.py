@@ -149,7 +149,7 @@ class InProcessGrid(Grid):
             reply = self._client_app(received(message), context)
             if not isinstance(reply, Message):
                 raise TypeError(f"the ClientApp returned {type(reply).__name__}, not a Message")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = "".join(traceback.format_exception_only(error)).strip()
             reply = Message(Error(_CLIENT_APP_RAISED, reason), reply_to=message)
         number_message(reply)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from threading import Condition, Thread
-from typing import Generic, TypeVar
+from threading import Condition, Lock, Thread
+from typing import Any, Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -49,7 +50,7 @@ def in_order(
     >>> list(in_order(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    with _one_blas_thread():
         if min(threads, len(items)) < 2:
             yield from map(function, items)
             return
@@ -114,6 +115,39 @@ class _Team(Generic[Item, Result]):
             self._results[index] = result
             self._changed.notify_all()
         return True
+
+
+class _BlasLimit:
+    """One thread for BLAS while anybody needs it: the limit is one of the whole process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._limiter: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._limiter = _blas().limit(limits=1, user_api="blas")
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limiter.restore_original_limits()
+
+
+_limit = _BlasLimit()
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    _limit.enter()
+    try:
+        yield
+    finally:
+        _limit.leave()
 
 
 @lru_cache(maxsize=1)
