@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+NOT_FINITE = "a NaN or an infinity"
+
 
 def requirement(
     parameter: str, must: str, found: object, cure: str, *, error: type[Exception] = ValueError

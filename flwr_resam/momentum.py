@@ -19,7 +19,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from .buffers import buffer_names, checked_buffers
-from .errors import requirement
+from .errors import NOT_FINITE, requirement
 from .flower import logger
 from .packing import pack, record_of, unpack
 
@@ -81,6 +81,12 @@ class WorkerMomentum:
         -------
         ArrayRecord
             m by name, in the dtypes of ``update``.
+
+        Raises
+        ------
+        ValueError
+            If the update holds a NaN or an infinity. The momentum stays as it was, so that one
+            bad batch costs a node one round; in a momentum it would stay for good.
         """
         buffers = buffer_names(update, self._buffers)
         parameters = {
@@ -94,6 +100,12 @@ class WorkerMomentum:
             fresh = np.asarray(np.multiply(1.0 - self._beta, value, dtype=wide))
             if memory is not None and self._beta > 0.0:
                 fresh += np.multiply(self._beta, unpack(memory[name]), dtype=wide)
+            if not np.isfinite(fresh).all():
+                raise requirement(
+                    "update", "be finite", f"{NOT_FINITE} in `{name}`",
+                    "Lower the rate of the local training, or clip gradients; the momentum "
+                    "stays as it was",
+                )
             momentum[name] = pack(fresh)
         steps += 1
         if self._beta > 0.0:
@@ -132,7 +144,9 @@ class WorkerMomentum:
         return scale
 
 
-def momentum_mod(beta: float = 0.9, *, buffers: Collection[str] | None = None) -> Mod:
+def momentum_mod(
+    beta: float = 0.9, *of_a_mod: Any, buffers: Collection[str] | None = None
+) -> Mod:
     """Return a Flower mod that makes any ClientApp send momentum: ``ClientApp(mods=[...])``.
 
     It wraps the TRAIN handler: with theta_sent from the instruction and theta_local from the
@@ -164,6 +178,11 @@ def momentum_mod(beta: float = 0.9, *, buffers: Collection[str] | None = None) -
     >>> from flwr.clientapp import ClientApp
     >>> app = ClientApp(mods=[momentum_mod(beta=0.9)])
     """
+    if of_a_mod:
+        raise requirement(
+            "mods", "hold what momentum_mod returns", "momentum_mod itself",
+            "Write mods=[momentum_mod(beta=0.9)]", error=TypeError,
+        )
     checked_beta(beta)
     checked_buffers(buffers)
 
@@ -257,4 +276,11 @@ def _difference(sent: Array, local: Array) -> NDArray[Any]:
             "reply", "keep the shapes that were sent", f"{after.shape} for {before.shape}",
             "Return the model that came in, trained",
         )
-    return before - after if np.issubdtype(before.dtype, np.floating) else after
+    if np.issubdtype(before.dtype, np.floating):  # NumPy easily makes float64 of float32
+        return np.asarray(before - after, dtype=before.dtype)
+    if before.dtype != after.dtype:
+        raise requirement(
+            "reply", "keep the dtypes that were sent", f"{after.dtype} for {before.dtype}",
+            f"Return it as {before.dtype}",
+        )
+    return after

@@ -86,7 +86,7 @@ def test_beta_out_of_range_is_refused_before_any_round(beta):
         momentum_mod(beta)
 
 
-def trained_by(mods, reply):
+def trained_by(mods, reply, dtype=np.float64):
     """Ask one node to train, at round 1, and return its reply."""
     app = ClientApp(mods=mods)
     app.train()(reply)
@@ -96,7 +96,7 @@ def trained_by(mods, reply):
     def ask(kind="train", server_round=1):
         content = RecordDict(
             {
-                "arrays": ArrayRecord({"w": Array(np.full(3, 5.0)), "n": Array(np.array(7))}),
+                "arrays": ArrayRecord({"w": Array(np.full(3, 5.0, dtype)), "n": Array(np.array(7))}),
                 "config": ConfigRecord({"server-round": server_round}),
             }
         )
@@ -152,3 +152,34 @@ def test_a_handler_that_returns_another_model_is_told_so(arrays, message):
 def test_momentum_twice_is_told_so():
     ask = trained_by([momentum_mod(BETA), momentum_mod(BETA)], weights)
     assert "momentum already" in ask().error.reason
+
+
+def test_one_bad_batch_costs_a_worker_one_round():
+    worker = WorkerMomentum(BETA, RecordDict())
+    for number in range(1, 40):
+        if number == 3:
+            for bad in (np.nan, np.inf):
+                with pytest.raises(ValueError, match="`update` must be finite"):
+                    worker.step({"w": np.array([bad, 1.0])}, server_round=number)
+            continue
+        sent = worker.step({"w": np.array([1.0, -2.0])}, server_round=number)["w"].numpy()
+    # Of a constant gradient it is the momentum of a worker that never missed a round.
+    np.testing.assert_allclose(sent, np.array([1.0, -2.0]) * (1.0 - BETA**39))
+
+
+def test_float64_that_numpy_makes_goes_back_to_the_dtype_that_was_sent():
+    reply = trained_by([momentum_mod(BETA)], weights, np.float32)()
+    assert reply.content["momentum"]["w"].dtype == "float32"
+    np.testing.assert_allclose(reply.content["momentum"]["w"].numpy(), (1 - BETA) * 3.0, rtol=1e-6)
+
+    def halves(message, context):
+        arrays = {"w": Array(np.full(3, 2.0)), "n": Array(np.array(0.5))}
+        return Message(RecordDict({"arrays": ArrayRecord(arrays)}), reply_to=message)
+
+    reason = trained_by([momentum_mod(BETA)], halves)().error.reason
+    assert "keep the dtypes that were sent. Found float64 for int64" in reason
+
+
+def test_the_mod_that_was_not_called_says_so():
+    reason = trained_by([momentum_mod], weights)().error.reason
+    assert "`mods` must hold what momentum_mod returns. Found momentum_mod itself" in reason
