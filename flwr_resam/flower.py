@@ -6,7 +6,9 @@ import logging
 from uuid import uuid4
 
 from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid.http_grid import HttpGrid
 
 SUPERLINK_NODE_ID = 1
 
@@ -19,6 +21,11 @@ def become_server(run_id: int = 1) -> None:
     TaskIdentity.run_id = run_id
     TaskIdentity.task_id = 1
     TaskIdentity.node_id = SUPERLINK_NODE_ID
+
+
+def over_network(grid: Grid) -> bool:
+    """Whether it sends and receives as Flower's ServerApps do in a federation of machines."""
+    return type(grid).send_and_receive is HttpGrid.send_and_receive
 
 
 def number_message(message: Message) -> str:

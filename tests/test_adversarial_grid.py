@@ -6,7 +6,15 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, MultiKrum
 
-from flwr_resam import AdversarialGrid, Adversary, InProcessGrid, PartitionedGrid, Resam, Schedule
+from flwr_resam import (
+    AdversarialGrid,
+    Adversary,
+    InProcessGrid,
+    PartitionedGrid,
+    QuorumLostError,
+    Resam,
+    Schedule,
+)
 from flwr_resam.aggregators import Mean, MoNNA
 from flwr_resam.attacks import (
     ALIE,
@@ -246,11 +254,10 @@ def test_where_nothing_is_known_byzantine_nodes_are_silent(caplog):
 
     for attack, step in ((FOE(), nobody), (MinMax(), lambda i, t: 1.0 if i == 0 else nobody(i, t))):
         grid = AdversarialGrid(InProcessGrid(plain_app(step), 3), attack, partitions=[2])
-        with caplog.at_level("WARNING", logger="flwr"):
-            result = Resam(1, min_available_nodes=3, fraction_evaluate=0.0).start(
+        with caplog.at_level("WARNING", logger="flwr"), pytest.raises(QuorumLostError):
+            Resam(1, min_available_nodes=3, fraction_evaluate=0.0).start(
                 grid, batch_norm_model(), num_rounds=1
             )
-        assert result.train_metrics_clientapp[1]["n-silent"] == 1
     assert "no honest reply that it can read: silent" in caplog.text
     assert "`min-max` is silent: `honest` must hold at least 2" in caplog.text
 
@@ -267,17 +274,26 @@ def test_partitions_are_found_through_a_partitioned_grid():
     np.testing.assert_allclose(arrays["weight"].numpy(), 1.0 + (3.0 - 4.0) / 4, rtol=1e-6)
 
 
-def test_nodes_that_do_not_say_their_partition_in_time_are_counted():
-    class Deaf(GridWrapper):
-        def send_and_receive(self, messages, *, timeout=None):
-            return list(super().send_and_receive(messages, timeout=timeout))[1:]
-
+def test_nodes_that_do_not_say_their_partition_in_time_are_last_unless_they_are_half(caplog):
     from flwr_resam import answer_partition
+
+    class Deaf(GridWrapper):
+        def __init__(self, grid, silent):
+            super().__init__(grid)
+            self.silent = silent
+
+        def send_and_receive(self, messages, *, timeout=None):
+            return list(super().send_and_receive(messages, timeout=timeout))[self.silent :]
 
     app = plain_app(lambda i, t: 1.0)
     answer_partition(app)
-    with pytest.raises(TimeoutError, match=r"Only 3 of 4 connected nodes said within 5 s"):
-        PartitionedGrid(Deaf(InProcessGrid(app, 4)), 4, timeout=5.0)
+    inner = InProcessGrid(app, 5)
+    first, second, *others = inner.get_node_ids()
+    grid = PartitionedGrid(Deaf(inner, 2), 5, timeout=5.0)
+    assert list(grid.get_node_ids()) == [*others, first, second]
+    assert f"Node {first} did not say its partition" in caplog.text
+    with pytest.raises(TimeoutError, match=r"Only 2 of 5 connected nodes said within 5 s"):
+        PartitionedGrid(Deaf(inner, 3), 5, timeout=5.0)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ..rows.threads import in_order, threads_for
 from ..rule import Round
 from ..schedule import ALWAYS, Schedule
 from .adversary import Adversary
+from .exchange import exchange
 from .forgery import Form
 from .wrapper import GridWrapper
 
@@ -130,7 +131,7 @@ class AdversarialGrid(GridWrapper):
         instructions = list(messages)
         training = [message for message in instructions if _is_training(message)]
         if not training:
-            return self._grid.send_and_receive(instructions, timeout=timeout)
+            return exchange(self._grid, instructions, timeout=timeout)
         self._begin(training[0])
         groups = {
             index: [message for message in training if message.metadata.dst_node_id in nodes]
@@ -139,7 +140,7 @@ class AdversarialGrid(GridWrapper):
         forged = {id(message) for group in groups.values() for message in group}
         honest = [message for message in instructions if id(message) not in forged]
         sent = {index: _model(group[0]) for index, group in groups.items() if group}
-        replies = list(self._grid.send_and_receive(honest, timeout=timeout)) if honest else []
+        replies = exchange(self._grid, honest, timeout=timeout) if honest else []
         known = self._in_order(replies) if sent else []
         asked = tuple(message.metadata.dst_node_id for message in training)
         made = [self._forge(index, groups[index], known, sent[index], asked) for index in sent]

@@ -10,12 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from logging import WARNING
+from typing import Any
 
 from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from ..flower import logger
+from ..server.replies import match
+from .exchange import exchange
 from .wrapper import GridWrapper
 
 _ACTION = "partition"
@@ -47,10 +50,10 @@ class PartitionedGrid(GridWrapper):
     Raises
     ------
     TimeoutError
-        If fewer nodes connect or answer in time.
+        If fewer nodes connect in time, or half of them or more don't answer.
     ValueError
-        If half of the nodes or more hold no partition that is theirs alone. Fewer such nodes are
-        logged, and listed last.
+        If half of the nodes or more hold no partition that is theirs alone. Fewer such nodes,
+        and fewer silent ones, are logged, and listed last.
     """
 
     def __init__(self, grid: Grid, num_nodes: int, timeout: float = 60.0) -> None:
@@ -60,9 +63,9 @@ class PartitionedGrid(GridWrapper):
             Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.{_ACTION}")
             for node in nodes
         ]
-        replies = list(grid.send_and_receive(questions, timeout=timeout))
-        said = {reply.metadata.src_node_id: _partition(reply) for reply in replies}
-        if len(said) < len(nodes):
+        answers = match(questions, exchange(grid, questions, timeout=timeout)).answers
+        said = {node: _partition(content) for node, content in answers.items()}
+        if 2 * len(said) <= len(nodes):
             raise TimeoutError(
                 f"Only {len(said)} of {len(nodes)} connected nodes said within {timeout:g} s "
                 "which partition they hold. See the log of a node that didn't; where the machine "
@@ -73,7 +76,7 @@ class PartitionedGrid(GridWrapper):
             node: partition for node, partition in said.items()
             if partition is not None and claims[partition] == 1
         }
-        others = sorted(set(said) - set(partitions))
+        others = sorted(set(nodes) - set(partitions))
         if len(others) >= len(partitions):  # not a few liars, but how the nodes were set up
             raise ValueError(
                 f"Each of the {len(nodes)} nodes must hold its own partition. Found "
@@ -81,7 +84,8 @@ class PartitionedGrid(GridWrapper):
                 "ClientApp, and give every SuperNode another `partition-id` in --node-config."
             )
         for node in others:
-            logger.log(WARNING, "Node %d holds no partition of its own: it is listed last", node)
+            what = "holds no partition of its own" if node in said else "did not say its partition"
+            logger.log(WARNING, "Node %d %s: it is listed last", node, what)
         self._order = sorted(partitions, key=partitions.__getitem__)
         self._partitions = partitions
 
@@ -102,10 +106,10 @@ class PartitionedGrid(GridWrapper):
         return sorted(nodes, key=lambda node: (rank.get(node, len(rank)), node))
 
 
-def _partition(reply: Message) -> int | None:
+def _partition(content: Any) -> int | None:
     """The partition that a node says it holds; None where it does not say one."""
     try:
-        partition = reply.content.metric_records["node"][_KEY]
+        partition = content.metric_records["node"][_KEY]
     except Exception:  # an error, or whatever a faulty node sends
         return None
     return partition if type(partition) is int and partition >= 0 else None

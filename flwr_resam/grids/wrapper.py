@@ -8,6 +8,8 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from .exchange import exchange
+
 
 class GridWrapper(Grid):
     """Delegate every call to the grid inside."""
@@ -56,4 +58,4 @@ class GridWrapper(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Send and receive through the grid inside."""
-        return self._grid.send_and_receive(messages, timeout=timeout)
+        return exchange(self._grid, messages, timeout=timeout)

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from ..flower import logger
+from ..grids.exchange import exchange
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -68,7 +69,7 @@ def run_rounds(strategy: Strategy, grid: Grid, arrays: ArrayRecord, plan: Plan) 
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
         instructions = strategy.configure_train(number, result.arrays, plan.train_config, grid)
-        replies = grid.send_and_receive(instructions, timeout=plan.timeout)
+        replies = exchange(grid, instructions, timeout=plan.timeout)
         model, metrics = strategy.aggregate_train(number, replies)
         del replies
         if model is not None:
@@ -80,7 +81,7 @@ def run_rounds(strategy: Strategy, grid: Grid, arrays: ArrayRecord, plan: Plan) 
             number, result.arrays, plan.evaluate_config, grid
         )
         reported = strategy.aggregate_evaluate(
-            number, grid.send_and_receive(questions, timeout=plan.timeout)
+            number, exchange(grid, questions, timeout=plan.timeout)
         )
         if reported is not None:
             logger.log(INFO, "\t└──> Evaluation: %s", reported)
