@@ -35,7 +35,7 @@ from .server.arguments import (
 from .server.asking import TolerantFedAvg
 from .server.descent import descend, size_of
 from .server.device import checked_device, to_numpy
-from .server.intake import Admitted, admit
+from .server.intake import Admitted, Rejection, admit
 from .server.layout import Layout
 from .server.ledger import Ledger, round_lines
 from .server.loop import EvaluateFn, Plan, run_rounds
@@ -171,6 +171,7 @@ class Resam(TolerantFedAvg):
         self._reset_asking()
         self._rule_state: Any = self.aggregator.start()
         self._skipped = 0
+        self._rejections: list[Rejection] = []
         self._ledger: Ledger | None = None
 
     def summary(self) -> None:
@@ -183,7 +184,20 @@ class Resam(TolerantFedAvg):
         logger.log(INFO, "\t│\t├── Weight decay: %s", self.weight_decay)
         logger.log(INFO, "\t│\t├── Output folder: %s", self.output_dir or "none")
         logger.log(INFO, "\t│\t└── Device: %s", self.device or "NumPy")
-        super().summary()
+        logger.log(INFO, "\t├──> Sampling:")
+        logger.log(
+            INFO, "\t│\t├── Fraction: train (%.2f) | evaluate (%.2f)",
+            self.fraction_train, self.fraction_evaluate,
+        )
+        logger.log(
+            INFO, "\t│\t├── Minimum nodes: train (%d) | evaluate (%d)",
+            self.min_train_nodes, self.min_evaluate_nodes,
+        )
+        logger.log(INFO, "\t│\t└── Minimum available nodes: %d", self.min_available_nodes)
+        logger.log(INFO, "\t└──> Keys in records:")
+        logger.log(INFO, "\t\t├── Weighted by: nothing that a node reports")
+        logger.log(INFO, "\t\t├── ArrayRecord key: '%s'", self.arrayrecord_key)
+        logger.log(INFO, "\t\t└── ConfigRecord key: '%s'", self.configrecord_key)
 
     def start(
         self,
@@ -213,6 +227,8 @@ class Resam(TolerantFedAvg):
             is False.
         CheckpointError
             If the newest checkpoint is damaged, foreign, or of a run with other settings.
+        QuorumLostError
+            Also where the run ends and not one of its rounds had a quorum.
         """
         layout = Layout.of(initial_arrays, self.buffers)
         layout.check_finite(initial_arrays)
@@ -231,10 +247,13 @@ class Resam(TolerantFedAvg):
         def after_round(number: int, model: ArrayRecord) -> None:
             saver.after_round(number, model, self._rule_state, self._skipped)
 
-        return run_rounds(self, grid, arrays, Plan(
+        result = run_rounds(self, grid, arrays, Plan(
             done, num_rounds, self._patience, train_config or ConfigRecord(),
             evaluate_config or ConfigRecord(), evaluate_fn, after_round,
         ))
+        if 0 < num_rounds <= self._skipped:
+            raise self._lost()
+        return result
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -251,6 +270,7 @@ class Resam(TolerantFedAvg):
             self.aggregator, asked=expected, valid=len(admitted.rows),
             malformed=admitted.proven, f=self.num_malicious_nodes,
         )
+        self._rejections = admitted.rejections
         self._log_round(admitted, expected, f)
         metrics = admitted.counts(expected)
         found = None if f is None else self._aggregate(admitted, f, server_round, layout, model)
@@ -310,10 +330,17 @@ class Resam(TolerantFedAvg):
         logger.log(ERROR, "\t> Round skipped, the model stays")
         self._skipped += 1
         if self._skipped >= self.max_skipped_rounds:
-            raise QuorumLostError(
-                f"{self._skipped} rounds in a row had too few valid replies for `"
-                f"{self.aggregator}` with num_malicious_nodes = {self.num_malicious_nodes}. "
-                "The model is the one of the last good round. See the rejections logged above; "
-                "ask more nodes or lower `num_malicious_nodes`."
-            )
+            raise self._lost()
         return None, metrics
+
+    def _lost(self) -> QuorumLostError:
+        reasons = [f"node {each.node}: {each.reason}" for each in self._rejections[:1]]
+        return QuorumLostError(
+            f"{self._skipped} round(s) in a row had too few valid replies for `"
+            f"{self.aggregator}` with num_malicious_nodes = {self.num_malicious_nodes}. "
+            "The model is the one of the last good round. In the last round "
+            f"{', '.join([f'{len(self._rejections)} replies were rejected', *reasons])}. "
+            "See the log above; mend the ClientApp, ask more nodes or lower "
+            "`num_malicious_nodes`.",
+            self._rejections,
+        )

@@ -115,7 +115,9 @@ def _trial(
     diverged = False
     try:
         run_in_process(replace(experiment, attack=attack, output_dir=folder), note)
-    except QuorumLostError:
+    except QuorumLostError as lost:
+        if not lost.diverged:
+            raise
         diverged = True
     return Trial(attack, _knowledge(experiment, attack), evaluations[-1].accuracy, diverged)
 

@@ -9,7 +9,7 @@ from flwr.app import RecordDict
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flwr_resam import Resam
+from flwr_resam import QuorumLostError, Resam
 from flwr_resam.aggregators import MDA, TrimmedMean
 from flwr_resam.cli import app
 from flwr_resam.grids.wrapper import GridWrapper
@@ -156,7 +156,8 @@ def test_a_skipped_round_is_in_the_ledger_too(tmp_path, federation):
     strategy = Resam(
         num_malicious_nodes=1, min_available_nodes=4, fraction_evaluate=0.0, output_dir=tmp_path
     )
-    strategy.start(federation(lambda m, i: RecordDict(), 4), record(w=np.zeros(3)), 2)
+    with pytest.raises(QuorumLostError):
+        strategy.start(federation(lambda m, i: RecordDict(), 4), record(w=np.zeros(3)), 2)
     assert [line.status for line in read_ledger(tmp_path)] == ["rejected"] * 8
     assert len(conducts(read_ledger(tmp_path))) == 4
 

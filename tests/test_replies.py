@@ -194,10 +194,13 @@ def test_a_rule_that_fails_on_what_came_skips_the_round(mail, failure, caplog):
     def lose_one_first(m, asked, replies):
         return replies[:-1] if m.round == 1 else replies
 
-    result = run(mail(lose_one_first), rounds=2, aggregator=Fussy(failure=failure))
-    assert result.train_metrics_clientapp[1].get("f-effective") is None
-    moved = bool(result.arrays["w"].numpy().any())
-    assert moved == (failure == "missing")
+    if failure == "missing":
+        result = run(mail(lose_one_first), rounds=2, aggregator=Fussy(failure=failure))
+        assert result.train_metrics_clientapp[1].get("f-effective") is None
+        assert result.arrays["w"].numpy().any()
+    else:  # in the other round too
+        with pytest.raises(QuorumLostError):
+            run(mail(lose_one_first), rounds=2, aggregator=Fussy(failure=failure))
     assert "Round skipped" in caplog.text
 
 
@@ -206,9 +209,16 @@ def test_a_rule_that_fails_where_nothing_is_missing_tells_the_user(mail):
         run(mail(lambda m, asked, replies: replies), aggregator=Fussy(failure="always"))
 
 
-def test_a_run_without_any_valid_reply_still_ends_with_the_model_it_had(mail):
-    result = run(mail(lambda m, asked, replies: []), rounds=2)
-    np.testing.assert_array_equal(result.arrays["w"].numpy(), np.zeros(4))
+@pytest.mark.parametrize("fraction_train", [0.0, 1.0])
+def test_a_run_that_learnt_nothing_is_no_success(mail, fraction_train):
+    """Unless it was not to train."""
+    grid = mail(lambda m, asked, replies: [])
+    if fraction_train:
+        with pytest.raises(QuorumLostError, match=r"2 round\(s\) in a row"):
+            run(grid, rounds=2)
+    else:
+        result = run(grid, rounds=2, fraction_train=0.0)
+        np.testing.assert_array_equal(result.arrays["w"].numpy(), np.zeros(4))
 
 
 def test_a_node_that_is_gone_for_good_is_not_waited_for(mail):
@@ -379,3 +389,28 @@ def test_a_sender_with_an_absurd_number_is_nobody(mail, tmp_path, source):
     result = run(mail(tamper), output_dir=tmp_path)
     assert counts(result) == (N, N - 1, 0, 1)
     assert {line.node for line in read_ledger(tmp_path) if line.status == "unasked"} == {0}
+
+
+def test_what_is_wrong_with_an_evaluation_is_said(caplog):
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        return Message(content(record(w=np.ones(4))), reply_to=message)
+
+    @app.evaluate()
+    def evaluate(message, context):
+        raise RuntimeError("a bug of mine")
+
+    with caplog.at_level("INFO", logger="flwr"):
+        Resam(min_available_nodes=3).start(InProcessGrid(app, 3), record(w=np.zeros(4)), 1)
+    assert caplog.text.count("RuntimeError: a bug of mine") == 3
+    assert "Weighted by: nothing that a node reports" in caplog.text
+
+
+def test_nodes_that_all_fail_alike_are_not_answered_by_a_larger_f(federation, caplog):
+    wide = federation(lambda message, i: content(record(w=np.ones(4, np.float32))), 5)
+    with caplog.at_level("INFO", logger="flwr"), pytest.raises(QuorumLostError):
+        run(wide, num_malicious_nodes=1, min_available_nodes=5)
+    assert "5 nodes proved faulty, more than num_malicious_nodes = 1: no rule" in caplog.text
+    assert "0 valid, 5 rejected, 0 silent of 5 nodes; no quorum" in caplog.text

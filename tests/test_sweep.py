@@ -154,6 +154,19 @@ def test_a_run_is_what_the_experiment_gives_and_a_failure_is_recorded(tmp_path, 
     assert run_one(experiment).error == "ZeroDivisionError: division by zero"
 
 
+def test_clients_that_fail_are_no_diverged_run(monkeypatch):
+    experiment = Experiment.default({"num-rounds": 2, "evaluate-every": 1, "attack": "none"})
+    monkeypatch.setattr("clients.training._train", lambda *_: 1 / 0)
+    monkeypatch.setattr("clients.cohort._train", lambda *_: 1 / 0)
+    run = run_one(experiment)
+    assert not run.diverged
+    assert "QuorumLostError" in run.error
+    assert "division by zero" in run.error
+    monkeypatch.undo()
+    run = run_one(replace(experiment, num_rounds=30, learning_rate=1e30))
+    assert (run.diverged, run.error) == (True, None)
+
+
 def test_a_line_that_was_being_written_is_cut_off_and_failures_are_tried_again(tmp_path):
     experiments = read_grid(grid(tmp_path))
     store = Store(tmp_path)

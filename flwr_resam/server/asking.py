@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from logging import ERROR, INFO, WARNING
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
@@ -108,6 +116,11 @@ class TolerantFedAvg(FedAvg):
             return None
         answers = match(self._questions, replies).answers
         contents = [content for content in answers.values() if type(content) is RecordDict]
+        for node, content in answers.items():
+            if type(content) is Error:
+                logger.log(
+                    WARNING, "\t> No evaluation by node %d: %s", node, printable(content.reason)
+                )
         logger.log(
             INFO, "aggregate_evaluate: %d of %d nodes answered",
             len(contents), len(self._questions),
@@ -164,8 +177,9 @@ class TolerantFedAvg(FedAvg):
     def _log_round(self, admitted: Admitted, expected: int, f: int | None) -> None:
         valid, rejections = len(admitted.rows), admitted.rejections
         logger.log(
-            INFO, "aggregate_train: %d valid, %d rejected, %d silent of %d nodes; f = %s",
-            valid, len(rejections), expected - valid - len(rejections), expected, f,
+            INFO, "aggregate_train: %d valid, %d rejected, %d silent of %d nodes; %s",
+            valid, len(rejections), expected - valid - len(rejections), expected,
+            "no quorum" if f is None else f"f = {f}",
         )
         for rejection in rejections:
             logger.log(WARNING, "\t> Rejected node %d: %s", rejection.node, rejection.reason)
@@ -173,8 +187,10 @@ class TolerantFedAvg(FedAvg):
             logger.log(WARNING, "\t> Ignored a message of node %d: %s", stray.node, stray.reason)
         if admitted.proven > self.num_malicious_nodes:
             logger.log(
-                ERROR, "\t> %d nodes proved faulty, more than num_malicious_nodes = %d: raise it",
+                ERROR, "\t> %d nodes proved faulty, more than num_malicious_nodes = %d: %s",
                 admitted.proven, self.num_malicious_nodes,
+                "raise it" if self.aggregator.admits(expected, admitted.proven) else
+                "no rule stands so many; where they fail alike, mend the ClientApp",
             )
         if f is None:
             logger.log(

@@ -17,6 +17,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from ..errors import NOT_FINITE
 from ..momentum import MOMENTUM_KEY
 from ..rows.threads import in_order, threads_for
 from .layout import Layout
@@ -209,8 +210,8 @@ def _check_finite(name: str, values: NDArray[Any], base: NDArray[Any] | None) ->
                 row = np.subtract(base[start : start + _CHUNK], chunk, dtype=wide)
         if not np.isfinite(row).all():
             if np.isfinite(chunk).all():
-                raise ValueError(f"an update of `{printable(name)}` past the range of {wide}")
-            raise ValueError(f"a NaN or an infinity in `{printable(name)}`")
+                raise ValueError(f"{NOT_FINITE} in the update of `{printable(name)}`")
+            raise ValueError(f"{NOT_FINITE} in `{printable(name)}`")
 
 
 def _is_small(values: NDArray[Any]) -> bool:

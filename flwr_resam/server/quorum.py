@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
+from ..errors import NOT_FINITE
 from ..rule import Aggregator
+
+if TYPE_CHECKING:
+    from .intake import Rejection
 
 
 class QuorumLostError(RuntimeError):
-    """Too many rounds in a row had too few valid replies to aggregate."""
+    """Too many rounds in a row, or all of a run, had too few valid replies to aggregate.
+
+    Attributes
+    ----------
+    rejections : tuple of Rejection
+        Those of the last round: whose reply was rejected, and why.
+    """
+
+    def __init__(self, message: str, rejections: Sequence[Rejection] = ()) -> None:
+        super().__init__(message)
+        self.rejections = tuple(rejections)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether nodes had no finite updates any more, as where a model is led astray."""
+        return any(NOT_FINITE in each.reason for each in self.rejections)
 
 
 def effective_faults(

@@ -147,8 +147,10 @@ def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[
 
     try:
         return run_in_process(experiment, show).evaluations
-    except QuorumLostError:
-        # Honest nodes that are led to a diverged model send NaN: the curve ends there.
+    except QuorumLostError as lost:
+        if not lost.diverged:
+            raise
+        # Honest nodes that are led to a diverged model have no finite updates: the curve ends.
         progress.update(task, description=f"{label} (diverged)")
     return evaluations
 

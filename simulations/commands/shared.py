@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from flwr_resam import CheckpointError
+from flwr_resam import CheckpointError, QuorumLostError
 from simulations.experiment import Experiment
 
 # Paths and messages may hold brackets, which are not for rich to read.
@@ -59,6 +59,8 @@ def user_errors() -> Iterator[None]:
         yield
     except (ValueError, ImportError, CheckpointError) as error:
         raise failure(str(error), code=2) from None
+    except QuorumLostError as error:
+        raise failure(str(error), code=1) from None
     except OSError as error:
         raise failure(f"A file can't be read or written: {error}.", code=2) from None
 

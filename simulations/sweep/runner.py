@@ -66,10 +66,9 @@ def run_one(experiment: Experiment) -> Run:
     try:
         quiet = replace(experiment, output_dir="", checkpoint_every=0, resume=False)
         model = run_in_process(quiet, evaluations.append, batched=True).digest
-    except QuorumLostError:
-        diverged = True
     except Exception as raised:
-        error = f"{type(raised).__name__}: {raised}"
+        diverged = isinstance(raised, QuorumLostError) and raised.diverged
+        error = None if diverged else f"{type(raised).__name__}: {raised}"
     return Run(
         experiment.run_config(), versions(), tuple(evaluations), time.monotonic() - started,
         diverged, error, model,
