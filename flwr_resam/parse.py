@@ -183,7 +183,8 @@ def unknown_name(name: str, names: list[str], kind: str) -> ValueError:
     meant = _SPELT_OUT.get(name.replace("_", "-").lower())
     likely = [meant] if meant in names else letters or close
     hint = f" Did you mean `{likely[0]}`?" if likely else ""
-    return ValueError(f"`{name}` is no {kind}.{hint} {kind.capitalize()}s: {', '.join(names)}.")
+    one, of, what = kind.capitalize().partition(" of ")
+    return ValueError(f"`{name}` is no {kind}.{hint} {one}s{of}{what}: {', '.join(names)}.")
 
 
 def parse_item(text: str, registry: Mapping[str, type[T]], kind: str) -> T:
@@ -196,8 +197,9 @@ def parse_item(text: str, registry: Mapping[str, type[T]], kind: str) -> T:
     """
     match = _ITEM.fullmatch(text)
     if match is None:
+        article = "an" if kind[0] in "aeiou" else "a"
         raise ValueError(
-            f"`{text.strip()}` can't be read as a {kind}. "
+            f"`{text.strip()}` can't be read as {article} {kind}. "
             f"Write `name` or `name(key=value, ...)`, such as `{next(iter(registry))}`."
         )
     name = match["name"].lower()

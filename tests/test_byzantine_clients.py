@@ -269,5 +269,5 @@ def test_several_attacks_and_schedules_in_one_experiment():
 
 def test_malformed_reads_its_kind():
     assert Malformed("shapes").kind == "shapes"
-    with pytest.raises(ValueError, match="no kind of malformed reply"):
+    with pytest.raises(ValueError, match=r"no kind of malformed reply\. Kinds of malformed reply: "):
         Malformed("")

@@ -68,3 +68,5 @@ def test_attacks_take_arguments():
     assert str(parse_attack("alie(z=1.5)")) == "alie(z=1.5)"
     with pytest.raises(ValueError, match="given `z` twice"):
         parse_attack("alie(z=1, z=2)")
+    with pytest.raises(ValueError, match="can't be read as an attack"):
+        parse_attack("alie(")
