@@ -1,6 +1,9 @@
 """One result, however it was computed: any number of threads, compiled loops or NumPy, any width."""
 
+import importlib.util
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,3 +170,11 @@ def test_callers_in_several_threads_leave_blas_as_it_was():
     assert set(blas()) == {1}
     assert list(second) == [4]
     assert blas() == before
+
+
+def test_the_settings_of_mypy_are_for_modules_that_exist():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    overrides = tomllib.loads(text)["tool"]["mypy"]["overrides"]
+    own = [m for o in overrides for m in o["module"] if m.startswith("flwr_resam")]
+    assert own
+    assert all(importlib.util.find_spec(module) for module in own)
