@@ -107,8 +107,10 @@ def report(folder: Path, console: Console | None = None) -> None:
     """
     lines = read_ledger(folder)
     if not lines:
+        inside = ", ".join(f"`{path.parent}`" for path in sorted(folder.glob(f"*/{LEDGER}"))[:3])
         raise requirement(
             "folder", f"hold a {LEDGER} with at least one round", f"`{folder}`",
+            f"Give the folder of one run, such as {inside}" if inside else
             "Give the `output_dir` of a strategy, as in Resam(output_dir=...)",
         )
     console = console or Console()

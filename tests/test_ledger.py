@@ -166,7 +166,18 @@ def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert done.exit_code == 2
     assert "must hold a ledger.jsonl" in " ".join(done.stderr.split())
+    assert "Give the `output_dir` of a strategy" in done.stderr
     (tmp_path / LEDGER).write_text('{"round": 1, "node": 2, "status": "silent"}\n')
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         report(tmp_path, Console(quiet=True))
+
+
+def test_a_folder_of_runs_names_three_of_them(tmp_path):
+    for attack in ("none", "foe", "alie", "zero"):
+        (tmp_path / attack).mkdir()
+        (tmp_path / attack / LEDGER).write_text('{"round": 1, "node": 2, "status": "silent"}\n')
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert done.exit_code == 2
+    named = ", ".join(f"`{tmp_path / attack}`" for attack in ("alie", "foe", "none"))
+    assert f"Give the folder of one run, such as {named}." in done.stderr
