@@ -124,7 +124,12 @@ def attacks() -> None:
             escape(_signature(name, attack)), getattr(attack, "knowledge", "omniscient"),
             escape(_first_sentence(attack)),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        "The experiments' run-configs also take `label-flip` and `malformed(kind=...)`, which "
+        "clients carry out: see clients/byzantine."
+    )
 
 
 def _choice(name: str, rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
@@ -176,7 +181,7 @@ def _signature(name: str, kind: type[Any]) -> str:
 
 def _first_sentence(kind: type[Rule] | type[Any]) -> str:
     paragraph = (inspect.getdoc(kind) or "").split("\n\n")[0]
-    return " ".join(paragraph.replace("``", "").split())
+    return " ".join(paragraph.replace("``", "`").split())
 
 
 def _number(value: float | None) -> str:

@@ -1,5 +1,7 @@
 """`flwr-resam` as a practitioner types it."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -84,6 +86,17 @@ def test_attacks_say_who_can_do_them():
         assert name in result.stdout
     assert "omniscient" in result.stdout
     assert "mu - z sigma" in result.stdout
+    for words in ("`rounds` rounds ago", "every `every` rounds", "row is `value`,"):
+        assert words in result.stdout
+
+
+def test_attacks_name_those_of_clients_too():
+    from clients.byzantine import ALL_ATTACKS
+
+    said = run("attacks").stdout
+    assert set(re.findall(r"[a-z-]+", said)) >= set(ALL_ATTACKS)
+    assert "malformed(kind=...)" in said
+    assert "clients/byzantine" in said
 
 
 @pytest.mark.parametrize(
