@@ -10,14 +10,15 @@ from flwr_resam.attacks import ATTACKS
 from flwr_resam.cli import app
 
 
-def run(*words, **environment):
-    return CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+def run(*words, columns="200", **environment):
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": columns, **environment})
 
 
 def test_rules_are_sorted_by_what_they_promise():
     result = run("rules", "--n", "25", "--f", "5", "--dim", "1e6")
     assert result.exit_code == 0
     lines = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
+    lines = [line for line in lines if line[2].strip()]  # the others are arguments
     names = [line[1].strip().split("(")[0] for line in lines]
     assert sorted(names) == sorted(AGGREGATORS)
     assert names.index("mda") < names.index("gm") < names.index("cwmed") < names.index("mean")
@@ -35,6 +36,26 @@ def test_rules_that_do_not_admit_so_many_faults_come_last():
     assert result.exit_code == 0
     line = next(line for line in result.stdout.splitlines() if " mda " in line)
     assert "not for n = 4, f = 2" in line
+
+
+def test_a_narrow_terminal_breaks_no_name():
+    result = run("rules", "--n", "15", "--f", "5", columns="80")
+    cells = [line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line]
+    assert set(AGGREGATORS) <= {cell.split("(")[0] for cell in cells}
+    assert {"trusted=...)", "rounds=...)"} <= set(cells)
+
+
+@pytest.mark.parametrize(("n", "f"), [("15", "8"), ("4", "2")])
+def test_half_of_the_nodes_are_more_than_any_rule_tolerates(n, f):
+    result = run("rules", "--n", n, "--f", f)
+    assert result.exit_code == 0
+    assert "No rule tolerates f >= n / 2" in result.stdout
+    assert "No rule has a lambda below" not in result.stdout
+
+
+@pytest.mark.parametrize("dim", ["1e18", "1e300"])
+def test_rules_take_any_number_of_coordinates(dim):
+    assert run("rules", "--n", "15", "--f", "5", "--dim", dim).exit_code == 0
 
 
 def test_rules_without_faults():
@@ -107,6 +128,7 @@ def test_attacks_name_those_of_clients_too():
         ("rules --n 3 --f -1", "`f` must be at least 0"),
         ("rules --n 3 --f 1 --dim 0.5", "`dim` must be a whole number"),
         ("rules --n 3 --f 1 --dim nan", "`dim` must be a whole number"),
+        ("rules --n 3 --f 1 --dim inf", "`dim` must be a whole number"),
         ("audit mad --n 3 --f 1", "Did you mean `mda`?"),
         ("audit mda --n 4 --f 2", "`f` must satisfy n > 2f for `mda`"),
         ("audit mda --n 4 --f 1 --trials 0", "`trials` must be"),
