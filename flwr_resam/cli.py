@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from .aggregators import AGGREGATORS
@@ -20,7 +21,7 @@ from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
 from .resilience import audit as search
-from .resilience import largest_f, lower_bound, resilience_coefficient
+from .resilience import check_size, largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
 
 app = typer.Typer(
@@ -84,18 +85,30 @@ def audit(
     rule: Annotated[str, typer.Argument(help="A rule or chain, such as 'nnm | cwtm'.")],
     n: Nodes,
     f: Faults,
-    dim: Dim = 1,
+    dim: Annotated[
+        float, typer.Option(
+            help="Coordinates of the rows. Few are best: the rule is evaluated thousands of times."
+        )
+    ] = 1,
     trials: Annotated[int, typer.Option(help="How often to evaluate the rule.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
 ) -> None:
-    """Search for the rows on which a rule is worst: observed, proven and least lambda."""
+    """Search for the rows on which a rule is worst: observed, proven and least lambda.
+
+    RULE is a rule or chain by name, such as 'nnm | cwtm'.
+    """
     try:
         d = _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
         parsed = parse_rule(rule)
         proven, floor = resilience_coefficient(parsed, n, f, d), lower_bound(n, f)
-        found = search(parsed, n, f, d, trials=trials, seed=seed)
+        check_size("dim", n, d)
+        with _progress_bar() as progress:
+            task = progress.add_task("searching", total=trials)
+            found = search(
+                parsed, n, f, d, trials=trials, seed=seed, on_trial=lambda: progress.advance(task)
+            )
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
     table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below")
@@ -113,7 +126,10 @@ def audit(
 def report(
     folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run.")],
 ) -> None:
-    """Show what each node did in a run, those to look at first, as a table and a picture."""
+    """Show what each node did in a run, those to look at first, as a table and a picture.
+
+    FOLDER is the `output_dir` of a run.
+    """
     try:
         write_report(folder)
     except (ValueError, ImportError, OSError) as error:
@@ -187,6 +203,15 @@ def _signature(name: str, kind: type[Any]) -> str:
 def _first_sentence(kind: type[Rule] | type[Any]) -> str:
     paragraph = (inspect.getdoc(kind) or "").split("\n\n")[0]
     return " ".join(paragraph.replace("``", "`").split())
+
+
+def _progress_bar() -> Progress:
+    console = Console(stderr=True)
+    # The spinner shows life within a long trial, and while subsets are tried at the end.
+    return Progress(
+        SpinnerColumn(), *Progress.get_default_columns(), console=console, transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def _number(value: float | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from .errors import requirement
 from .parse import parse_rule
 from .rule import Aggregator, checked_f
 
+_MOST_DIFFERENCES = 1e8  # 0.8 GB, and their squares take as much
 _FACTORS = (-1.0, 0.0, 0.5, 0.9, 0.999999, 1.000001, 1.1, 2.0, 10.0)
 
 
@@ -103,7 +105,8 @@ class Audit:
 
 
 def audit(
-    rule: str | Aggregator, n: int, f: int, d: int = 1, *, trials: int = 4000, seed: int = 0
+    rule: str | Aggregator, n: int, f: int, d: int = 1, *, trials: int = 4000, seed: int = 0,
+    on_trial: Callable[[], object] = lambda: None,
 ) -> Audit:
     """Search for rows on which a rule is as bad as it gets.
 
@@ -119,6 +122,8 @@ def audit(
         How many times the rule is evaluated, over all starts.
     seed : int
         The same seed gives the same rows.
+    on_trial : callable
+        Called after each trial.
 
     Raises
     ------
@@ -134,18 +139,31 @@ def audit(
     rule = _rule(rule)
     rule.check(_at_least_one("n", n), f)
     shape = (n, _at_least_one("d", d))
+    check_size("d", n, d)
     generator = np.random.default_rng(seed)
     starts = max(1, min(20, _at_least_one("trials", trials) // 200))
     best, worst = np.zeros(shape), -1.0
     for _ in range(starts):
-        rows, ratio = _climb(rule, f, _start(shape, f, generator), trials // starts, generator)
+        start = _start(shape, f, generator)
+        rows, ratio = _climb(rule, f, start, trials // starts, generator, on_trial)
         if ratio > worst:
             best, worst = rows, ratio
     return _over_subsets(rule, f, best)
 
 
+def check_size(name: str, n: int, d: int) -> None:
+    """Raise where `audit`, which compares all rows with each other, would run out of memory."""
+    if n * n * d > _MOST_DIFFERENCES:
+        raise requirement(
+            name, f"be at most 1e8 / n^2 = {_MOST_DIFFERENCES / n**2:.3g} in a search",
+            f"n = {n}, {name} = {d:.3g}",
+            "Search over few coordinates, such as 10, or over fewer rows",
+        )
+
+
 def _climb(
-    rule: Aggregator, f: int, rows: NDArray[np.float64], trials: int, generator: np.random.Generator
+    rule: Aggregator, f: int, rows: NDArray[np.float64], trials: int,
+    generator: np.random.Generator, on_trial: Callable[[], object],
 ) -> tuple[NDArray[np.float64], float]:
     ratio = _excess(rule(rows, f=f), rows[: len(rows) - f])
     for trial in range(trials):
@@ -153,6 +171,7 @@ def _climb(
         after = _excess(rule(moved, f=f), moved[: len(rows) - f])
         if after >= ratio:
             rows, ratio = moved, after
+        on_trial()
     return rows, ratio
 
 

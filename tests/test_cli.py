@@ -70,6 +70,21 @@ def test_an_audit_shows_observed_proven_and_floor():
     assert 0.45 < observed <= proven == floor == 0.5
 
 
+def test_an_audit_shows_how_far_it_is_to_a_person_alone():
+    words = ("audit", "cwtm", "--n", "3", "--f", "1", "--trials", "50")
+    result = run(*words, TTY_COMPATIBLE="1")
+    assert "searching" in result.stderr
+    assert "100%" in result.stderr
+    assert "searching" not in result.stdout
+    assert run(*words, TTY_COMPATIBLE="0").stderr == ""
+
+
+def test_help_says_what_each_argument_is():
+    assert "RULE is a rule or chain by name" in run("audit", "--help").stdout
+    assert "Few are best" in run("audit", "--help").stdout
+    assert "FOLDER is the `output_dir` of a run" in run("report", "--help").stdout
+
+
 @pytest.mark.parametrize("rule", ["mda", "mean", "cwtm", "cge"])
 def test_rounding_is_no_breach_of_what_is_proven(rule):
     assert run("audit", rule, "--n", "8", "--f", "0", "--trials", "100").exit_code == 0
@@ -134,6 +149,8 @@ def test_attacks_name_those_of_clients_too():
         ("audit mda --n 4 --f 1 --trials 0", "`trials` must be"),
         ("audit mda --n 4 --f 1 --seed -1", "`seed` must be"),
         ("audit mda --n 4 --f 1 --dim -1", "`dim` must be"),
+        ("audit cwtm --n 8 --f 3 --dim 1e13", "`dim` must be at most 1e8 / n^2 = 1.56e+06 in a"),
+        ("audit cwtm --n 8 --f 3 --dim 1e18", "Found n = 8, dim = 1e+18. Search over few"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(words, message):

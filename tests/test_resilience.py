@@ -53,6 +53,8 @@ def test_bad_input():
         largest_f("mda", 0)
     with pytest.raises(ValueError, match="`trials` must be"):
         audit("mda", 3, 1, trials=0)
+    with pytest.raises(ValueError, match="`d` must be at most 1e8 / n"):
+        audit("mda", 8, 3, 10**13)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,12 @@ def test_what_a_search_finds_is_what_the_rule_does():
     again = audit("krum*", 5, 2, 2, trials=300, seed=1)
     assert again.ratio == found.ratio
     np.testing.assert_array_equal(again.rows, found.rows)
+
+
+def test_each_trial_is_told():
+    told = []
+    audit("mda", 5, 2, trials=400, on_trial=lambda: told.append(1))
+    assert len(told) == 400
 
 
 def test_without_a_guarantee_a_search_finds_none():

@@ -73,6 +73,12 @@ def test_a_setting_stands_in_place_of_a_grids_values(tmp_path):
         read_grid(grid(tmp_path), {"sede": 1})
 
 
+def test_help_says_what_each_argument_is():
+    runner = CliRunner(env={"COLUMNS": "200"})
+    assert "GRID is a TOML file" in runner.invoke(app, ["sweep", "--help"]).stdout
+    assert "FOLDER is where a sweep wrote" in runner.invoke(app, ["figures", "--help"]).stdout
+
+
 def test_the_command_runs_the_part_of_a_grid_that_is_asked_for(tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(

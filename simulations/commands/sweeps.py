@@ -33,6 +33,8 @@ def sweep(
 ) -> None:
     """Run every combination of a grid that has no result yet, each as a Ray task.
 
+    GRID is a TOML file, as in simulations/grids.
+
     What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone.
     """
     folder = output_dir or Path("results") / grid.stem
@@ -77,7 +79,10 @@ def figures(
         list[str] | None, typer.Option(help="Draw this rule's curves, and others so given.")
     ] = None,
 ) -> None:
-    """Draw a sweep: accuracy over rounds, a heat map of rule and attack, and a table."""
+    """Draw a sweep: accuracy over rounds, a heat map of rule and attack, and a table.
+
+    FOLDER is where a sweep wrote its results.
+    """
     try:
         runs = list(read_runs(folder).values())
         made = draw(runs, output_dir or folder, rule or [])
