@@ -27,6 +27,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Where a run reads and writes does not make it another run.
 PLACES = ("output-dir", "data-dir")
 
+_WRITTEN = {
+    str: "Write it in quotes",
+    int: "Write a whole number",
+    float: "Write a number",
+    bool: "Write true or false",
+}
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -81,9 +88,9 @@ class Experiment:
             if kind is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if type(value) is not kind:
+                unquoted = " without quotes" if isinstance(value, str) else ""
                 raise requirement(
-                    key, f"be of type {kind.__name__}", f"{value!r}",
-                    "Strings in a run-config stand in quotes, numbers do not",
+                    key, f"be of type {kind.__name__}", f"{value!r}", _WRITTEN[kind] + unquoted,
                 )
             values[field.name] = value
         experiment = cls(**values)
@@ -111,8 +118,12 @@ class Experiment:
         parse_partition(self.partition)
         f = checked_f(self.num_malicious_nodes)
         _above("num-nodes", self.num_nodes, 0)
-        parse_rule(self.aggregator).check(self.num_nodes, f)
-        self._check_attack()
+        try:
+            parse_rule(self.aggregator).check(self.num_nodes, f)
+            self._check_attack()
+        except ValueError as error:  # the library names its parameter, not the run-config's key
+            message = str(error).replace("`num_malicious_nodes`", "`num-malicious-nodes`")
+            raise ValueError(message) from None
         checked_beta(self.beta)
         for name in ("num_rounds", "batch_size", "local_steps", "evaluate_every"):
             _above(name.replace("_", "-"), getattr(self, name), 0)
