@@ -6,6 +6,7 @@ it computes at all, draws from everything.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -181,14 +182,20 @@ def share_of(dataset: Dataset, settings: ClientSettings, partition: int) -> Indi
 def _shares(
     dataset: Dataset, partition: str, workers: int, seed: int
 ) -> tuple[Indices, ...] | None:
-    try:
-        found = parse_partition(partition).shares(
-            dataset.train_y, workers, generator(seed, "partition")
+    way, examples = parse_partition(partition), len(dataset.train_y)
+    shards = workers * way.per_worker if isinstance(way, Shards) else 0
+    if shards > examples:
+        raise requirement(
+            "partition", f"cut {examples} examples into at most {examples} shards",
+            f"{shards} for {workers} workers in `{partition}`",
+            "Lower per_worker, or ask fewer nodes",
         )
+    try:
+        found = way.shares(dataset.train_y, workers, generator(seed, "partition"))
     except (ArithmeticError, LookupError, ValueError) as error:  # from within the partitioner
         raise requirement(
-            "partition", f"share {len(dataset.train_y)} examples out to {workers} workers",
-            f"`{partition}`: {error}", "Ask fewer nodes, or share out more evenly",
+            "partition", f"share {examples} examples out to {workers} workers",
+            f"some without any in `{partition}`", "Ask fewer nodes, or share out more evenly",
         ) from error
     if found is None:
         return None
@@ -207,10 +214,15 @@ def _by(partitioner: Partitioner, labels: Indices, order: Indices) -> list[Indic
 
     table: dict[str, Any] = {"label": labels[order], "index": order}
     partitioner.dataset = datasets.Dataset.from_dict(table)
-    return [
-        np.asarray(partitioner.load_partition(worker)["index"], dtype=np.int64)
-        for worker in range(partitioner.num_partitions)
-    ]
+    with warnings.catch_warnings():
+        # Each try that leaves a worker without; where none succeeds, an error says so.
+        warnings.filterwarnings("ignore", "The specified min_partition_size", UserWarning)
+        # How datasets calls pyarrow is theirs to mend.
+        warnings.filterwarnings("ignore", "Specifying null_placement", FutureWarning)
+        return [
+            np.asarray(partitioner.load_partition(worker)["index"], dtype=np.int64)
+            for worker in range(partitioner.num_partitions)
+        ]
 
 
 def _seed(draw: np.random.Generator) -> int:

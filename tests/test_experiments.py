@@ -169,8 +169,8 @@ def test_a_run_that_flower_fails_says_why(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        ("compare", ["-c", "partition='shards(per_worker=1000)'"], "`partition` must share 1437"),
-        ("worst", ["-c", "partition='shards(per_worker=1000)'"], "`partition` must share 1437"),
+        ("compare", ["-c", "partition='shards(per_worker=1000)'"], "`partition` must cut 1437"),
+        ("worst", ["-c", "partition='shards(per_worker=1000)'"], "`partition` must cut 1437"),
         ("worst", ["--attack", "none"], "`--attack` must be an attack"),
         ("worst", ["--rule", "median"], "Did you mean `cwmed`?"),
     ],

@@ -1,7 +1,9 @@
 """What each worker holds: all examples once, as unlike as was asked, the same in every process."""
 
+import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -115,6 +117,33 @@ def test_too_few_examples_for_the_workers_are_said_before_training():
     settings = settings_of(partition="sorted", num_nodes=2001, attack="none", aggregator="mean")
     with pytest.raises(ValueError, match="give each of 2001 workers an example"):
         share_of(few, settings, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "shards(per_worker=201)",
+            "`partition` must cut 2000 examples into at most 2000 shards. Found 2010 for 10 workers "
+            "in `shards(per_worker=201)`. Lower per_worker, or ask fewer nodes.",
+        ),
+        (
+            "dirichlet(alpha=1e-320)",
+            "`partition` must share 2000 examples out to 10 workers. Found some without any in "
+            "`dirichlet(alpha=1e-320)`. Ask fewer nodes, or share out more evenly.",
+        ),
+    ],
+)
+def test_what_a_partition_cannot_do_is_one_sentence_and_no_warning(dataset, text, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        shares(dataset, text)
+
+
+def test_as_many_shards_as_examples_are_dealt_out_without_a_warning(dataset):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        held = shares(replace(dataset), "shards(per_worker=200)")
+    assert sorted(np.concatenate(held)) == list(range(2000))
 
 
 def test_another_process_shares_out_the_same(dataset):
