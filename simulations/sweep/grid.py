@@ -50,17 +50,31 @@ def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Ex
     except ValueError as error:  # not TOML, or not even text
         raise ValueError(f"`{path}` is no TOML file: {error}.") from None
     base, grids = found.pop("base", {}), found.pop("grid", [{}])
-    if found or not isinstance(base, dict) or not isinstance(grids, list):
+    if found:
         raise ValueError(
             f"`{path}` must hold one table [base] and tables [[grid]]. Found "
-            f"{', '.join(sorted(found)) or 'another kind of value in their place'}. "
-            "Move run-config keys under [base]."
+            f"{', '.join(sorted(found))}. Move run-config keys under [base]."
+        )
+    if not isinstance(base, dict):
+        raise requirement(
+            "base", f"be one table in `{path}`", base, "Write [base] above its run-config keys"
+        )
+    if not isinstance(grids, list) or not grids or not all(isinstance(g, dict) for g in grids):
+        raise requirement(
+            "grid", f"be tables [[grid]] in `{path}`",
+            "one table [grid]" if isinstance(grids, dict) else grids,
+            "Write [[grid]] above the run-config keys of each",
         )
     experiments: dict[str, Experiment] = {}
     for grid in grids:
-        combinations = _product({**base, **grid, **(overrides or {})})
-        for setting in sorted(combinations, key=lambda setting: setting.get("seed", 0)):
-            experiment = _checked(setting, path)
+        table = {**base, **grid, **(overrides or {})}
+        for key, value in table.items():
+            if value == []:
+                raise requirement(
+                    key, f"list at least one value in `{path}`", "[]", "Write one, or leave it out"
+                )
+        checked = [_checked(setting, path) for setting in _product(table)]
+        for experiment in sorted(checked, key=lambda experiment: experiment.seed):
             experiments.setdefault(key_of(experiment.run_config()), experiment)
     return list(experiments.values())
 
@@ -87,5 +101,7 @@ def _checked(setting: Mapping[str, Any], path: Path) -> Experiment:
     try:
         return Experiment.default(setting)
     except (ValueError, TypeError) as error:
-        named = " ".join(f"{key}={json.dumps(value)}" for key, value in setting.items())
+        named = " ".join(
+            f"{key}={json.dumps(value, default=str)}" for key, value in setting.items()
+        )
         raise type(error)(f"{error} In `{path}`: {named}") from None
