@@ -273,12 +273,21 @@ def test_curves_tell_momentum_from_none_and_else_chains_from_their_aggregator(tm
 
 
 def test_figures_of_nothing_or_of_another_rule_are_refused_in_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="no result to draw"):
-        draw([], tmp_path)
     runs = [fake(Experiment.default(), [0.1, 0.2])]
     with pytest.raises(ValueError, match=r"Found `gm`. Choose among: mda"):
         draw(runs, tmp_path, ["gm"])
-    assert CliRunner().invoke(app, ["figures", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_figures_name_the_file_that_holds_no_result(tmp_path):
+    done = CliRunner().invoke(app, ["figures", str(tmp_path / "none")])
+    assert done.exit_code == 2
+    assert f"`{tmp_path / 'none' / RESULTS}` must hold a result to draw. Found no run" in done.stderr
+    store = Store(tmp_path)
+    store.add(fake(Experiment.default(), [], error="no memory"))
+    store.close()
+    done = CliRunner().invoke(app, ["figures", str(tmp_path)])
+    assert done.exit_code == 2
+    assert f"`{tmp_path / RESULTS}` must hold a result to draw. Found runs that failed only" in done.stderr
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flwr_resam.errors import requirement
 from simulations.commands.shared import (
     RunConfig,
     console,
@@ -85,6 +86,12 @@ def figures(
     """
     try:
         runs = list(read_runs(folder).values())
+        if all(run.error for run in runs):
+            raise requirement(
+                str(folder / RESULTS), "hold a result to draw",
+                "runs that failed only" if runs else "no run",
+                f"Run `python -m simulations sweep GRID --output-dir {folder}` first",
+            )
         made = draw(runs, output_dir or folder, rule or [])
     except ValueError as error:
         raise failure(str(error), code=2) from None

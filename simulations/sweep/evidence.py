@@ -34,12 +34,8 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
     Raises
     ------
     ValueError
-        If there is no run, or none of such a rule.
+        If there is no run of such a rule.
     """
-    if not any(run.error is None for run in runs):
-        raise ValueError(
-            "There is no result to draw. Run `python -m simulations sweep GRID` first."
-        )
     known = {str(run.config["aggregator"]) for run in runs}
     for rule in rules:
         if rule not in known:
