@@ -12,6 +12,7 @@ from rich.table import Table
 
 from clients.byzantine import ALL_ATTACKS, planned
 from flwr_resam import QuorumLostError
+from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
 from simulations.results import Evaluation
@@ -56,6 +57,11 @@ def candidates(experiment: Experiment) -> list[str]:
         If the experiment has no Byzantine node, or is wrong in itself.
     """
     h, f = experiment.num_nodes - experiment.num_malicious_nodes, experiment.num_malicious_nodes
+    if f == 0:
+        raise requirement(
+            "num-malicious-nodes", "be at least 1 for `worst`, whose attacks need a Byzantine node",
+            0, "Set num-malicious-nodes=1 or more",
+        )
     replace(experiment, attack="zero").check()  # whatever is wrong here is no attack's fault
     beside = {"foe": f"foe(epsilon={1.1 * h / f:.3g})", "alie": "alie(z=1.5)"}
     found = [NO_ATTACK]

@@ -29,7 +29,7 @@ def test_every_attack_is_tried_unless_the_experiment_cannot_have_it():
     pair = short(num_nodes=2, aggregator="mean")
     assert set(names) - set(candidates(pair)) >= {"alie(z=1.5)", "alie-opt", "mimic", "min-max"}
     assert "sign-flip" in candidates(pair)
-    with pytest.raises(ValueError, match="at least 1 for attack"):
+    with pytest.raises(ValueError, match="at least 1 for `worst`"):
         candidates(short(num_malicious_nodes=0, attack="none"))
 
 
@@ -70,7 +70,8 @@ def test_the_command_prints_the_table_of_the_file(tmp_path):
     [
         (["--rule", "cwtn"], "Did you mean `cwtm`"),
         (["--attack", "fo"], "Did you mean `foe`"),
-        (["-c", "num-malicious-nodes=0 attack='none'"], "at least 1 for attack"),
+        (["-c", "num-malicious-nodes=0 attack='none'"], "at least 1 for `worst`"),
+        (["-c", "num-malicious-nodes=0"], "Found 0. Set num-malicious-nodes=1 or more."),
         (["-c", "num-malicious-nodes=9"], "n = 15, f = 9"),
     ],
 )

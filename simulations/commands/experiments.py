@@ -106,7 +106,7 @@ def worst(
     ] = None,
 ) -> None:
     """Run every attack against a rule, in this process, and say which is the worst."""
-    experiment = read_experiment(run_config, output_dir)
+    experiment = read_experiment(run_config, output_dir, attack=NO_ATTACK)
     with user_errors():
         if rule:
             experiment = replace(experiment, aggregator=rule)
