@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 from flwr.app import ArrayRecord
 
+from ..errors import requirement
 from .plain import Arrays, decode, encode
 
 _FORMAT = "flwr-resam-checkpoint-2"
@@ -141,6 +142,16 @@ def load_newest(folder: Path, settings: dict[str, str]) -> Checkpoint | None:
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, the newest first."""
     return sorted(folder.glob(_PATTERN), reverse=True)
+
+
+def check_no_checkpoints(folder: Path) -> None:
+    """Raise a ValueError where a folder holds any: a run that begins anew would drop them."""
+    found = list_checkpoints(folder)
+    if found:
+        raise requirement(
+            "output_dir", "hold no checkpoints of an earlier run", f"`{found[0]}`",
+            "Go on with `start(..., resume=True)`, name another folder, or remove them",
+        )
 
 
 def _checked(checkpoint: Checkpoint, path: Path, settings: dict[str, str]) -> Checkpoint:

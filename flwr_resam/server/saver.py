@@ -14,7 +14,7 @@ from ..flower import logger
 from ..grids.adversarial import AdversarialGrid
 from ..grids.in_process import InProcessGrid
 from ..grids.wrapper import GridWrapper
-from .checkpoint import Checkpoint, list_checkpoints, load_newest, save
+from .checkpoint import Checkpoint, check_no_checkpoints, load_newest, save
 from .layout import Layout
 
 
@@ -67,12 +67,7 @@ class Saver:
                 )
             return None
         if not resume:
-            found = list_checkpoints(folder)
-            if found:
-                raise requirement(
-                    "output_dir", "hold no checkpoints of an earlier run", f"`{found[0]}`",
-                    "Go on with `start(..., resume=True)`, name another folder, or remove them",
-                )
+            check_no_checkpoints(folder)
             return None
         checkpoint = load_newest(folder, self._settings)
         if checkpoint is None:
