@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,3 +42,10 @@ def read_json_lines(path: Path, read: Callable[[Any], T], what: str, cure: str) 
                 path.name, f"hold {what} a line", f"line {number} of `{path}`: {line[:60]!r}", cure
             ) from None
     return found
+
+
+def rewrite_lines(path: Path, lines: Iterable[str]) -> None:
+    """Put these lines in place of what a file holds; a kill leaves the old or the new."""
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text("".join(lines), encoding="utf-8")
+    os.replace(fresh, path)

@@ -13,7 +13,6 @@ A line has ``round`` and ``node``, a ``status``, and what goes with it:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..json_lines import read_json_lines
+from ..json_lines import read_json_lines, rewrite_lines
 from ..rows.distances import distances
 from ..rows.updates import Row
 from ..rule import Aggregate
@@ -60,9 +59,7 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / LEDGER
         kept = [line for line in read_ledger(folder) if line.round <= after] if after else []
-        fresh = self._path.with_suffix(".tmp")
-        fresh.write_text("".join(map(_json, kept)), encoding="utf-8")
-        os.replace(fresh, self._path)
+        rewrite_lines(self._path, map(_json, kept))
 
     def add(self, lines: Sequence[Line]) -> None:
         """Write the lines of one round."""
