@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from simulations.experiment import Experiment
-from simulations.results import METRICS, SUMMARY, Evaluation, read_evaluations
+from simulations.results import SUMMARY, Evaluation, begin, read_evaluations
 
 LOG = "flower.log"
 CONNECTION = "resam"
@@ -184,14 +184,10 @@ class FlwrCli:
 
 
 def prepare(experiment: Experiment) -> Path:
-    """Make a run's output folder, without the results of a run before; return it.
-
-    A run that goes on where another stopped keeps that one's metrics.
-    """
+    """Make a run's output folder ready, as `begin` does, without an old log; return it."""
     folder = Path(experiment.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY, LOG) if experiment.resume else (SUMMARY, METRICS, LOG):
-        (folder / name).unlink(missing_ok=True)
+    begin(experiment, folder)
+    (folder / LOG).unlink(missing_ok=True)
     return folder
 
 

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from flwr_resam.errors import requirement
-from flwr_resam.json_lines import read_json_lines
+from flwr_resam.json_lines import read_json_lines, rewrite_lines
+from flwr_resam.server.checkpoint import check_no_checkpoints, load_newest
 from simulations.experiment import PLACES, Experiment
 
 METRICS = "metrics.jsonl"
@@ -38,8 +39,8 @@ class Evaluation:
 class Recorder:
     """Writes a run's evaluations one JSON line each; nothing where there is no output folder.
 
-    A run that resumes keeps those of the rounds before the first that it evaluates again, and
-    must have the settings that it began with.
+    A run that resumes keeps those up to its checkpoint, and must have the settings that it began
+    with.
 
     Attributes
     ----------
@@ -55,26 +56,12 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / SUMMARY).unlink(missing_ok=True)
-            if self._experiment.resume:
-                self.evaluations = read_evaluations(self._folder)
-                self._check_settings(self._folder / SETTINGS)
+            begin(self._experiment, self._folder)
+            self.evaluations = read_evaluations(self._folder)
             text = json.dumps(self._experiment.run_config(), indent=2)
             (self._folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
+            self._file = (self._folder / METRICS).open("a", encoding="utf-8")
         return self
-
-    def _check_settings(self, path: Path) -> None:
-        """Raise a ValueError where the run began with other settings than it is to go on with."""
-        if not path.exists():
-            return
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key, value in self._experiment.run_config().items():
-            if key not in _MAY_CHANGE and before.get(key, value) != value:
-                raise requirement(
-                    key, "be as at the beginning of the run that is resumed",
-                    f"{value!r}, at first {before[key]!r}", "Begin anew in another folder",
-                )
 
     def __exit__(
         self,
@@ -87,10 +74,6 @@ class Recorder:
 
     def add(self, evaluation: Evaluation) -> None:
         """Write one line."""
-        if self._file is None and self._folder is not None:
-            self.evaluations = [e for e in self.evaluations if e.round < evaluation.round]
-            self._file = (self._folder / METRICS).open("w", encoding="utf-8")
-            self._file.writelines(map(_line, self.evaluations))
         self.evaluations.append(evaluation)
         if self._file is not None:
             self._file.write(_line(evaluation))
@@ -107,6 +90,46 @@ class Recorder:
             "model-sha256": digest,
         }
         (self._folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def begin(experiment: Experiment, folder: Path) -> int:
+    """Leave in a run's folder only what the run goes on from, and return the last round of that.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds checkpoints that are not to be resumed, or those of a run with other
+        settings. As with the next one, nothing in the folder is changed.
+    CheckpointError
+        If the newest checkpoint is damaged.
+    """
+    done = 0
+    kept: list[Evaluation] = []
+    if experiment.resume:
+        _check_settings(experiment, folder / SETTINGS)
+        checkpoint = load_newest(folder, {})
+        if checkpoint is not None:
+            done = checkpoint.round
+            kept = [e for e in read_evaluations(folder) if e.round <= done]
+    else:
+        check_no_checkpoints(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SUMMARY).unlink(missing_ok=True)
+    rewrite_lines(folder / METRICS, map(_line, kept))
+    return done
+
+
+def _check_settings(experiment: Experiment, path: Path) -> None:
+    """Raise a ValueError where the run began with other settings than it is to go on with."""
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in experiment.run_config().items():
+        if key not in _MAY_CHANGE and before.get(key, value) != value:
+            raise requirement(
+                key, "be as at the beginning of the run that is resumed",
+                f"{value!r}, at first {before[key]!r}", "Begin anew in another folder",
+            )
 
 
 def _line(evaluation: Evaluation) -> str:

@@ -7,8 +7,11 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
+from flwr_resam import CheckpointError
+from flwr_resam.server.checkpoint import list_checkpoints
 from simulations import processes
 from simulations.__main__ import app
+from simulations.deployment.__main__ import app as deployment
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
@@ -213,3 +216,35 @@ def test_a_run_is_not_taken_up_again_with_other_settings(tmp_path, change):
         run_in_process(short(num_rounds=4, resume=True, **parts, **change))
     again = short(num_rounds=4, resume=True, evaluate_every=2, **parts)
     assert run_in_process(again).evaluations[-1].round == 4
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("change", [{}, {"seed": 1}, {"seed": 1, "resume": True}])
+def test_a_refused_run_leaves_the_folder_as_it_was(tmp_path, change):
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": 1}
+    run_in_process(short(num_rounds=2, **parts))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"hold no checkpoints|be as at the beginning"):
+        run_in_process(short(num_rounds=4, **parts, **change))
+    assert contents(tmp_path) == before
+    text = " ".join(f"{key}={_toml(value)}" for key, value in change.items())
+    for program in (app, deployment):
+        done = CliRunner().invoke(program, ["run", "--output-dir", str(tmp_path), "-c", text])
+        assert done.exit_code == 2
+        assert "Error: `" in done.stderr
+        assert contents(tmp_path) == before
+    resumed = run_in_process(short(num_rounds=4, resume=True, **parts))
+    assert resumed.digest == run_in_process(short(num_rounds=4)).digest
+
+
+def test_a_damaged_checkpoint_leaves_the_folder_as_it_was(tmp_path):
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": 1}
+    run_in_process(short(num_rounds=2, **parts))
+    list_checkpoints(tmp_path)[0].write_bytes(b"")
+    before = contents(tmp_path)
+    with pytest.raises(CheckpointError, match=r"round 1\) is good"):
+        run_in_process(short(num_rounds=4, resume=True, **parts))
+    assert contents(tmp_path) == before

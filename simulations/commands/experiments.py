@@ -44,7 +44,8 @@ def run(output_dir: OutputDir = Path("results/run"), run_config: RunConfig = Non
             )
 
         try:
-            run_on_flower(experiment, show)
+            with user_errors():
+                run_on_flower(experiment, show)
         except RunFailed as error:
             progress.stop()
             raise failure(str(error)) from None

@@ -13,7 +13,7 @@ from rich.table import Table
 from clients.byzantine import BYZANTINE_CLIENTS
 from flwr_resam.parse import unknown_name
 from flwr_resam.report import report
-from simulations.commands.shared import RunConfig, console, failure, read_experiment
+from simulations.commands.shared import RunConfig, console, failure, read_experiment, user_errors
 from simulations.deployment.drill import drill as run_drill
 from simulations.deployment.federation import Federation
 from simulations.deployment.keys import make_keys
@@ -69,10 +69,11 @@ def run(
             )
 
         try:
-            nodes = run_deployed(
-                experiment, byzantine=liars, secure=not insecure, on_evaluation=show,
-                on_start=started,
-            )
+            with user_errors():
+                nodes = run_deployed(
+                    experiment, byzantine=liars, secure=not insecure, on_evaluation=show,
+                    on_start=started,
+                )
         except RunFailed as error:
             progress.stop()
             raise failure(str(error)) from None

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flwr_resam.errors import requirement
 from flwr_resam.server.checkpoint import list_checkpoints
 from flwr_resam.server.ledger import read_ledger
 from simulations.deployment.federation import Federation
@@ -76,14 +75,10 @@ def drill(
     RunFailed
         If a run ends, a SuperNode ends which was not killed, or time is up.
     """
-    folder = prepare(experiment)
-    if list_checkpoints(folder):
-        raise requirement(
-            "output-dir", "hold no checkpoints", f"`{folder}`", "Name another folder"
-        )
+    first = replace(experiment, num_rounds=1000, checkpoint_every=1, resume=False)
+    folder = prepare(first)
     witness = next(p for p in range(experiment.num_nodes) if p != victim)
     deadline = time.monotonic() + limit
-    first = replace(experiment, num_rounds=1000, checkpoint_every=1, resume=False)
     with Federation(first.num_nodes, byzantine, secure, folder) as federation:
         run_id = federation.flwr.submit(PROJECT, first.run_config())
 
