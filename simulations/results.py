@@ -28,7 +28,7 @@ _MAY_CHANGE = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model after ``round`` rounds on the test set; seconds since the run began."""
+    """The model after ``round`` rounds on the test set; seconds that the run took until then."""
 
     round: int
     accuracy: float
@@ -44,6 +44,8 @@ class Recorder:
 
     Attributes
     ----------
+    done : int
+        The round of the checkpoint, or 0.
     evaluations : list of Evaluation
         Those of the whole run.
     """
@@ -52,11 +54,12 @@ class Recorder:
         self._experiment = experiment
         self._folder = Path(experiment.output_dir) if experiment.output_dir else None
         self._file: TextIOWrapper | None = None
+        self.done = 0
         self.evaluations: list[Evaluation] = []
 
     def __enter__(self) -> Recorder:
         if self._folder is not None:
-            begin(self._experiment, self._folder)
+            self.done = begin(self._experiment, self._folder)
             self.evaluations = read_evaluations(self._folder)
             text = json.dumps(self._experiment.run_config(), indent=2)
             (self._folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -71,6 +74,11 @@ class Recorder:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+    @property
+    def seconds(self) -> float:
+        """What the run took until its last evaluation; 0 before the first."""
+        return self.evaluations[-1].seconds if self.evaluations else 0.0
 
     def add(self, evaluation: Evaluation) -> None:
         """Write one line."""

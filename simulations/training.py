@@ -67,12 +67,12 @@ def run(
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
     dataset = data.load(experiment.dataset, experiment.data_dir)
     share_of(dataset, ClientSettings.read(experiment.run_config()), 0)  # or raise, before a node
-    started = time.monotonic()
     with Recorder(experiment) as recorder:
+        started = time.monotonic() - recorder.seconds
+        final = max(experiment.num_rounds, recorder.done)
 
         def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-            last = server_round == experiment.num_rounds
-            if server_round % experiment.evaluate_every and not last:
+            if server_round % experiment.evaluate_every and server_round != final:
                 return None
             score, loss = accuracy(arrays, model, dataset, experiment.device)
             evaluation = Evaluation(server_round, score, loss, time.monotonic() - started)
@@ -88,6 +88,8 @@ def run(
             evaluate_fn=evaluate,
             resume=experiment.resume,
         )
+        if final not in {evaluation.round for evaluation in recorder.evaluations}:
+            evaluate(final, result.arrays)  # resumed with no round left to do
         outcome = Outcome(recorder.evaluations, result.arrays)
         recorder.finish(outcome.digest)
     return outcome

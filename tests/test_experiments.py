@@ -15,6 +15,7 @@ from simulations.deployment.__main__ import app as deployment
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
+from simulations.results import read_evaluations, read_summary
 
 SHORT = {"num-rounds": 4, "num-nodes": 7, "num-malicious-nodes": 2}
 
@@ -101,6 +102,8 @@ def test_a_resumed_experiment_is_the_uninterrupted_one(tmp_path):
     assert resumed.digest == whole.digest
     again = run_in_process(short(num_rounds=7, resume=True, **parts))
     for outcome in (resumed, again):
+        seconds = [evaluation.seconds for evaluation in outcome.evaluations]
+        assert seconds == sorted(seconds)
         assert [(e.round, e.loss) for e in outcome.evaluations] == [
             (e.round, e.loss) for e in whole.evaluations
         ]
@@ -248,3 +251,22 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_was(tmp_path):
     with pytest.raises(CheckpointError, match=r"round 1\) is good"):
         run_in_process(short(num_rounds=4, resume=True, **parts))
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_run_resumed_with_no_round_left_ends_with_the_evaluation_of_its_model(tmp_path, every):
+    def die(evaluation):
+        if evaluation.round == 4:
+            raise KeyboardInterrupt
+
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": 3, "evaluate_every": every}
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(short(num_rounds=6, **parts), die)
+    whole = run_in_process(short(num_rounds=3, evaluate_every=every))
+    resumed = run_in_process(short(num_rounds=3, resume=True, **parts))
+    rounds = [(e.round, e.loss) for e in whole.evaluations]
+    assert resumed.digest == whole.digest
+    assert [(e.round, e.loss) for e in resumed.evaluations] == rounds
+    assert [(e.round, e.loss) for e in read_evaluations(tmp_path)] == rounds
+    final = read_summary(tmp_path)["final"]
+    assert (final["round"], final["loss"]) == rounds[-1]
