@@ -1,11 +1,48 @@
-"""Checks of f and of the numbers that rules are made with, each with one clear error."""
+"""Checks of f and of the numbers that rules and `Resam` are made with, each with one clear error."""
 
 from __future__ import annotations
 
 import math
 import operator
 
+import numpy as np
+
 from .errors import requirement
+
+
+def whole(value: object) -> int | None:
+    """A whole number, Python's or NumPy's, as an int; None for what is none, such as a bool.
+
+    Examples
+    --------
+    >>> whole(3), whole(3.0), whole(True)
+    (3, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def real(value: object) -> float:
+    """A number as a float; NaN, which is in no range, for what is none, such as text or a bool.
+
+    What holds one number, as an array of no dimensions does, is that number.
+
+    Examples
+    --------
+    >>> real(3), real("3"), real(None), real(True)
+    (3.0, nan, nan, nan)
+    """
+    # float() takes bools and reads text.
+    if isinstance(value, bool | np.bool_ | str | bytes | bytearray):
+        return math.nan
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def check_whole(parameter: str, value: object, cure: str, *, least: int = 1) -> None:
@@ -18,7 +55,8 @@ def check_whole(parameter: str, value: object, cure: str, *, least: int = 1) -> 
     ...
     ValueError: `steps` must be a whole number, at least 1. Found steps = 0. Use 3.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    number = whole(value)
+    if number is None or number < least:
         raise requirement(
             parameter, f"be a whole number, at least {least}", f"{parameter} = {value!r}", cure
         )
@@ -34,8 +72,7 @@ def check_positive(parameter: str, value: object, cure: str) -> None:
     ...
     ValueError: `radius` must be a finite number above 0. Found radius = -1.0. Use 1.0.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0.0 < value < math.inf:  # type: ignore[operator]
+    if not 0.0 < real(value) < math.inf:
         raise requirement(
             parameter, "be a finite number above 0", f"{parameter} = {value!r}", cure
         )
@@ -59,11 +96,8 @@ def check_finite(parameter: str, value: float) -> None:
 
 def checked_f(f: object) -> int:
     """Return f as an int, or raise what is wrong with it."""
-    try:
-        number = operator.index(f)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(f, bool):
+    number = whole(f)
+    if number is None:
         raise requirement(
             "f", "be a whole number", repr(f), "Give the number of faults to tolerate, such as 3",
             error=TypeError,

@@ -25,7 +25,9 @@ from .server.arguments import (
     Schedule,
     at_least_zero,
     check_fraction,
+    check_model,
     checked_aggregator,
+    checked_least,
     checked_output,
     checked_rate,
     checked_seed,
@@ -148,6 +150,9 @@ class Resam(TolerantFedAvg):
         self.max_skipped_rounds = max_skipped_rounds
         check_fraction("fraction_train", fraction_train)
         check_fraction("fraction_evaluate", fraction_evaluate)
+        min_train_nodes = checked_least("min_train_nodes", min_train_nodes)
+        check_whole("min_evaluate_nodes", min_evaluate_nodes, "Use 2, say", least=0)
+        min_available_nodes = checked_least("min_available_nodes", min_available_nodes)
         self.timeout = checked_timeout(timeout)
         self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
         self.buffers = checked_buffers(buffers)
@@ -222,14 +227,16 @@ class Resam(TolerantFedAvg):
 
         Raises
         ------
-        ValueError
-            For a model that can't be aggregated, or a folder with checkpoints where ``resume``
-            is False.
+        ValueError, TypeError
+            For a model that can't be aggregated, an argument of a wrong type or out of range,
+            or a folder with checkpoints where ``resume`` is False.
         CheckpointError
             If the newest checkpoint is damaged, foreign, or of a run with other settings.
         QuorumLostError
             Also where the run ends and not one of its rounds had a quorum.
         """
+        check_model(initial_arrays)
+        check_whole("num_rounds", num_rounds, "Use 3, say", least=0)
         layout = Layout.of(initial_arrays, self.buffers)
         layout.check_finite(initial_arrays)
         self._reset()

@@ -263,7 +263,7 @@ def test_a_new_run_does_not_write_over_an_old_ones_checkpoints(tmp_path):
 def test_arguments_that_can_not_work_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`output_dir` must be given for checkpoints"):
         Resam(checkpoint_every=3)
-    with pytest.raises(ValueError, match="`checkpoint_every` must be at least 0"):
+    with pytest.raises(ValueError, match="`checkpoint_every` must be a whole number, at least 0"):
         Resam(checkpoint_every=-1, output_dir=tmp_path)
     with pytest.raises(ValueError, match="`output_dir` must be given to resume"):
         Resam(min_available_nodes=N).start(grid(), record(**START), resume=True)

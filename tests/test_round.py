@@ -214,10 +214,10 @@ def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
         ({"aggregator": NNM() | NNM()}, ValueError, "one vector"),
         ({"learning_rate": 0.0}, ValueError, "above 0"),
         ({"learning_rate": float("nan")}, ValueError, "above 0"),
-        ({"fraction_train": 2.0}, ValueError, "`fraction_train` must be from 0 to 1"),
-        ({"fraction_evaluate": float("nan")}, ValueError, "must be from 0 to 1"),
+        ({"fraction_train": 2.0}, ValueError, "`fraction_train` must be a number from 0 to 1"),
+        ({"fraction_evaluate": float("nan")}, ValueError, "must be a number from 0 to 1"),
         ({"max_skipped_rounds": "3"}, ValueError, "`max_skipped_rounds` must be a whole number"),
-        ({"seed": -1}, ValueError, "`seed` must be None or at least 0"),
+        ({"seed": -1}, ValueError, "`seed` must be a whole number, at least 0"),
         ({"weight_decay": -1.0}, ValueError, "at least 0"),
         ({"device": "abacus"}, ValueError, "device that torch can use"),
     ],
@@ -225,6 +225,66 @@ def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
 def test_a_wrong_parameter_is_one_clear_error_at_construction(arguments, error, message):
     with pytest.raises(error, match=message):
         Resam(**arguments)
+
+
+NO_NUMBER = ["0.1", b"1", np.str_("1"), None, True, np.True_, [1.0], np.ones(2), 10**400]
+NO_WHOLE_NUMBER = ["3", None, True, np.True_, 2.5, 3.0, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "must", "wrong"),
+    [
+        ("learning_rate", "be a finite number above 0", NO_NUMBER),
+        ("weight_decay", "be a finite number, at least 0", NO_NUMBER),
+        ("timeout", "be a number of seconds above 0", NO_NUMBER),
+        ("fraction_train", "be a number from 0 to 1", NO_NUMBER),
+        ("fraction_evaluate", "be a number from 0 to 1", NO_NUMBER),
+        ("seed", "be a whole number, at least 0", NO_WHOLE_NUMBER),
+        ("checkpoint_every", "be a whole number, at least 0", NO_WHOLE_NUMBER),
+        ("max_skipped_rounds", "be a whole number, at least 1", NO_WHOLE_NUMBER),
+        ("min_train_nodes", "be a whole number, at least 0", NO_WHOLE_NUMBER),
+        ("min_evaluate_nodes", "be a whole number, at least 0", NO_WHOLE_NUMBER),
+        ("min_available_nodes", "be a whole number, at least 0", NO_WHOLE_NUMBER),
+        ("output_dir", "be a path or None", [5, b"runs", ["runs"]]),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named_with_what_it_must_be(name, must, wrong):
+    none = {"seed", "min_train_nodes", "min_available_nodes"}  # for which None is a value
+    for value in wrong:
+        if value is None and name in none:
+            continue
+        with pytest.raises((ValueError, TypeError)) as caught:
+            Resam(**{name: value})
+        message = str(caught.value)
+        assert message.startswith(f"`{name}` must {must}. Found ")
+        assert repr(value) in message
+
+
+def test_numbers_of_numpy_and_whole_ones_for_floats_are_taken():
+    strategy = Resam(
+        learning_rate=np.float32(0.5), weight_decay=np.array(0), timeout=60, seed=np.int64(3),
+        max_skipped_rounds=np.int32(4), fraction_train=1, fraction_evaluate=np.float64(0.5),
+        min_train_nodes=np.int64(5), min_evaluate_nodes=0, min_available_nodes=np.uint8(6),
+    )
+    assert (strategy.learning_rate, strategy.weight_decay, strategy.timeout) == (0.5, 0.0, 60.0)
+    assert (strategy.seed, strategy.min_train_nodes, strategy.min_available_nodes) == (3, 5, 6)
+    assert Resam(timeout=float("inf"), min_train_nodes=0).min_train_nodes == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"initial_arrays": [np.zeros(3)]}, TypeError, "`initial_arrays` must be an ArrayRecord. Found list"),
+        ({"initial_arrays": None}, TypeError, "`initial_arrays` must be an ArrayRecord. Found NoneType"),
+        ({"num_rounds": "3"}, ValueError, "`num_rounds` must be a whole number, at least 0. Found num_rounds = '3'"),
+        ({"num_rounds": 2.0}, ValueError, "`num_rounds` must be a whole number"),
+        ({"num_rounds": -1}, ValueError, "`num_rounds` must be a whole number"),
+        ({"timeout": "60"}, ValueError, "`timeout` must be a number of seconds above 0. Found timeout = '60'"),
+    ],
+)
+def test_a_wrong_argument_of_start_is_said_before_any_round(arguments, error, message):
+    with pytest.raises(error, match=message):
+        quiet().start(InProcessGrid(ClientApp(), 3), **{"initial_arrays": start(), **arguments})
 
 
 def test_a_model_without_parameters_is_refused_before_any_round():
@@ -292,7 +352,7 @@ def test_a_reply_to_nothing_that_was_asked_is_ignored(federation):
     assert result.train_metrics_clientapp[1]["n-rejected"] == 1  # the node that answered twice
 
 
-@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0.0, -1.0])
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0.0, -1.0, None, "0.1"])
 def test_a_schedule_that_returns_no_learning_rate_ends_before_the_model_is_spoilt(federation, rate):
     strategy = quiet(learning_rate=lambda t: rate)
     grid = federation(lambda message, i: content(record(w=np.ones(2)), key="momentum"), 3)
