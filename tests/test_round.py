@@ -8,10 +8,10 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from flwr_resam import AdversarialGrid, InProcessGrid, QuorumLostError, Resam, parse_rule
-from flwr_resam.aggregators import Mean, Median
+from flwr_resam.aggregators import CenteredClipping, Mean, Median
 from flwr_resam.attacks import ALIE, FOE
 from flwr_resam.grids.wrapper import GridWrapper
-from flwr_resam.preaggregators import NNM
+from flwr_resam.preaggregators import NNM, Bucketing
 from tests.support import content, record
 
 START = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(2), "n": np.array(3)}
@@ -211,6 +211,10 @@ def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
         ({"num_malicious_nodes": 0.5}, TypeError, "whole number"),
         ({"aggregator": "mda"}, TypeError, r'parse_rule\("mda"\)'),
         ({"aggregator": NNM()}, TypeError, "be an aggregator"),
+        ({"aggregator": NNM()}, TypeError, r"Found NNM\(\)\. Write NNM\(\) \| MDA\(\)\.$"),
+        ({"aggregator": Bucketing}, TypeError, r"Write Bucketing\(\) \| MDA\(\)\.$"),
+        ({"aggregator": Median}, TypeError, r"Write Median\(\)\.$"),
+        ({"aggregator": CenteredClipping}, TypeError, r"Write CenteredClipping\(radius=\.\.\.\)\.$"),
         ({"aggregator": NNM() | NNM()}, ValueError, "one vector"),
         ({"learning_rate": 0.0}, ValueError, "above 0"),
         ({"learning_rate": float("nan")}, ValueError, "above 0"),

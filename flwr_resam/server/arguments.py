@@ -11,7 +11,7 @@ from pathlib import Path
 from flwr.app import ArrayRecord
 
 from ..aggregators import MDA
-from ..checks import check_positive, check_whole, real
+from ..checks import check_positive, check_whole, making, real
 from ..errors import requirement
 from ..rule import Aggregator, Chain, PreAggregator
 
@@ -24,9 +24,8 @@ def checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
         return MDA()
     if not isinstance(aggregator, Aggregator):
         raise requirement(
-            "aggregator", "be an aggregator", repr(aggregator),
-            f'Write parse_rule("{aggregator}")' if isinstance(aggregator, str)
-            else "Choose one of flwr_resam.aggregators", error=TypeError,
+            "aggregator", "be an aggregator", repr(aggregator), f"Write {_meant(aggregator)}",
+            error=TypeError,
         )
     if isinstance(aggregator, Chain) and isinstance(aggregator.last, PreAggregator):
         raise requirement(
@@ -34,6 +33,19 @@ def checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
             f"Add one at the right, as in `{aggregator} | mda`",
         )
     return aggregator
+
+
+def _meant(given: object) -> str:
+    """The aggregator that what was given in place of one comes nearest to, as it is written."""
+    if isinstance(given, str):
+        return f'parse_rule("{given}")'
+    if isinstance(given, PreAggregator):
+        return f"{given!r} | MDA()"
+    if isinstance(given, type) and issubclass(given, PreAggregator):
+        return f"{making(given)} | MDA()"
+    if isinstance(given, type) and issubclass(given, Aggregator):
+        return making(given)
+    return "MDA(), say, or another one of flwr_resam.aggregators"
 
 
 def checked_rate(rate: float | Schedule) -> float | Schedule:
