@@ -312,11 +312,23 @@ def test_nodes_that_do_not_say_their_partition_in_time_are_last_unless_they_are_
         ([Adversary(FOE(), partitions=[1])], {"partitions": [2]}, "given with each adversary"),
         (FOE, {"partitions": [1]}, r"`attack` must be an attack.*Write FOE\(\)"),
         ([], {}, "`attack` must be an attack"),
+        ("foe", {"partitions": [1]}, r"""Found 'foe'\. Write parse_attack\("foe"\)"""),
+        (None, {"partitions": [1]}, r"`attack` must be an attack.*Found None\. Write FOE\(\)"),
+        (Adversary(FOE(), nodes=[1]), {}, r"`attack` must be .*a list.*Put it in a list"),
+        ([FOE(epsilon=2.0)], {}, r"list of adversaries.*Write Adversary\(FOE\(epsilon=2\.0\), nodes="),
+        ([FOE], {"partitions": [1]}, r"Write Adversary\(FOE\(\), nodes="),
+        (["foe"], {}, r"""Write Adversary\(parse_attack\("foe"\), nodes="""),
+        (FOE(), {"partitions": [1], "seed": 1.5}, "`seed` must be a whole number.*Found seed = 1.5"),
     ],
 )
 def test_what_cannot_be_is_said_before_training(attack, where, message):
     with pytest.raises(ValueError, match=message):
         AdversarialGrid(InProcessGrid(plain_app(), 4), attack, **where)
+
+
+def test_an_adversary_has_an_attack():
+    with pytest.raises(ValueError, match=r"""must be an attack\. Found 'foe'\. Write parse_attack\("foe"\)"""):
+        Adversary("foe", partitions=[1])
 
 
 def test_partitions_need_a_grid_that_knows_them():

@@ -13,13 +13,14 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from ..attacks import Attack
+from ..checks import check_whole
 from ..errors import requirement
 from ..flower import logger, number_message
 from ..momentum import server_round_of
 from ..rows.threads import in_order, threads_for
 from ..rule import Round
 from ..schedule import ALWAYS, Schedule
-from .adversary import Adversary
+from .adversary import Adversary, checked_adversaries
 from .exchange import exchange
 from .forgery import Form
 from .wrapper import GridWrapper
@@ -55,8 +56,8 @@ class AdversarialGrid(GridWrapper):
     Raises
     ------
     ValueError
-        If no node is Byzantine, a node is not connected or has two attacks, or the other
-        nodes are too few for an attack.
+        If ``attack`` is none, no node is Byzantine, a node is not connected or has two
+        attacks, or the other nodes are too few for an attack.
 
     Examples
     --------
@@ -82,20 +83,18 @@ class AdversarialGrid(GridWrapper):
         seed: int = 0,
     ) -> None:
         super().__init__(grid)
+        check_whole("seed", seed, "Use 0", least=0)
         self._seed = seed
-        if isinstance(attack, type) or not attack:
-            raise requirement(
-                "attack", "be an attack or a list of adversaries", f"{attack!r}", "Write FOE(), say"
-            )
         if isinstance(attack, Attack):
-            attack = [Adversary(attack, nodes, partitions, schedule)]
-        elif nodes or partitions or schedule != ALWAYS:
-            raise requirement(
-                "nodes", "be given with each adversary where there are several",
-                "nodes, partitions or a schedule beside them",
-                "Write Adversary(attack, nodes=..., schedule=...)",
-            )
-        self._adversaries = list(attack)
+            self._adversaries = [Adversary(attack, nodes, partitions, schedule)]
+        else:
+            self._adversaries = checked_adversaries(attack)
+            if nodes or partitions or schedule != ALWAYS:
+                raise requirement(
+                    "nodes", "be given with each adversary where there are several",
+                    "nodes, partitions or a schedule beside them",
+                    "Write Adversary(attack, nodes=..., schedule=...)",
+                )
         self._nodes = [adversary.nodes_on(grid) for adversary in self._adversaries]
         self._check()
         self._states: list[Any] = []

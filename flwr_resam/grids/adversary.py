@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
 from ..attacks import Attack
+from ..checks import making
 from ..errors import requirement
 from ..schedule import ALWAYS, Schedule
 
@@ -26,12 +27,23 @@ class Adversary:
         Byzantine nodes, by the data partition that they hold.
     schedule : Schedule
         The rounds in which they do it; in the others they train honestly.
+
+    Raises
+    ------
+    ValueError
+        If ``attack`` is none.
     """
 
     attack: Attack
     nodes: Collection[int] = ()
     partitions: Collection[int] = ()
     schedule: Schedule = ALWAYS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attack, Attack):
+            raise requirement(
+                "attack", "be an attack", repr(self.attack), f"Write {_meant(self.attack)}"
+            )
 
     def nodes_on(self, grid: Grid) -> frozenset[int]:
         """The ids of the Byzantine nodes, those given by partition among them."""
@@ -50,3 +62,30 @@ class Adversary:
                 f"Choose among {sorted(held)[:3]} .. {max(held)}",
             )
         return frozenset(self.nodes) | {held[partition] for partition in self.partitions}
+
+
+def checked_adversaries(given: object) -> list[Adversary]:
+    """The several adversaries that a grid is given."""
+    must = "be an attack or a list of adversaries"
+    listed = () if isinstance(given, str) or not isinstance(given, Iterable) else given
+    adversaries = list(listed)
+    if not adversaries:
+        cure = "Put it in a list" if isinstance(given, Adversary) else f"Write {_meant(given)}"
+        raise requirement("attack", must, repr(given), cure)
+    for each in adversaries:
+        if not isinstance(each, Adversary):
+            raise requirement(
+                "attack", must, repr(each), f"Write Adversary({_meant(each)}, nodes=...)"
+            )
+    return adversaries
+
+
+def _meant(given: object) -> str:
+    """The attack that what was given in place of one comes nearest to, as it is written."""
+    if isinstance(given, Attack):
+        return repr(given)
+    if isinstance(given, str):
+        return f'parse_attack("{given}")'
+    if isinstance(given, type) and issubclass(given, Attack):
+        return making(given)
+    return "FOE()"
