@@ -17,7 +17,7 @@ from flwr_resam.aggregators import (
     Safeguard,
     Sever,
 )
-from flwr_resam.preaggregators import PREAGGREGATORS, Bucketing, Clipping
+from flwr_resam.preaggregators import NNM, PREAGGREGATORS, Bucketing, Clipping
 from tests.rules import draw, make, smallest
 
 EVERY = [*AGGREGATORS, *PREAGGREGATORS]
@@ -168,11 +168,31 @@ def test_arguments_out_of_range(build, parameter):
 
 
 @pytest.mark.parametrize(
-    ("rule", "n", "f"), [(MultiKrum(m=7), 9, 1), (GeometricMedianOfMeans(k=4), 9, 2)]
+    ("rule", "n", "f", "cure"),
+    [
+        (MultiKrum(m=7), 9, 1, "Lower `m`, leave it out, or ask more nodes"),
+        (MultiKrum(m=90), 9, 1, "Lower `m`, leave it out, or ask more nodes"),
+        (MultiKrum(m=2), 9, 4, "Lower `num_malicious_nodes` or ask more nodes"),
+        (MultiKrum(), 9, 4, "Lower `num_malicious_nodes` or ask more nodes"),
+        (GeometricMedianOfMeans(k=4), 9, 2, "Raise `k`, leave it out, or lower `num_malicious_"),
+        (GeometricMedianOfMeans(k=2), 7, 3, "Raise `k`, leave it out, or lower `num_malicious_"),
+        (GeometricMedianOfMeans(k=90), 9, 2, "Lower `k`, leave it out, or ask more nodes"),
+        (GeometricMedianOfMeans(), 9, 5, "Lower `num_malicious_nodes` or ask more nodes"),
+    ],
 )
-def test_arguments_that_do_not_fit_n_and_f(rule, n, f):
-    with pytest.raises(ValueError, match=re.escape(f"satisfy {rule.need} for `{rule}`")):
+def test_arguments_that_do_not_fit_n_and_f(rule, n, f, cure):
+    with pytest.raises(ValueError, match=re.escape(f"satisfy {rule.need} for `{rule}`")) as caught:
         rule(draw(n, 2), f=f)
+    assert f". {cure}" in str(caught.value)
+    with pytest.raises(ValueError, match=re.escape(cure)):
+        Resam(num_malicious_nodes=f, min_available_nodes=n, aggregator=NNM() | rule)
+
+
+def test_an_argument_that_fits_no_number_of_nodes_is_named_where_none_is_given():
+    with pytest.raises(ValueError, match=r"^`m` must .*Found m = 90, n = 1, f = 0\. Lower `m`"):
+        Resam(aggregator=MultiKrum(m=90))
+    with pytest.raises(ValueError, match=r"^`k` must .*Found k = 2, n = 7, f = 3\. Raise `k`"):
+        Resam(num_malicious_nodes=3, aggregator=GeometricMedianOfMeans(k=2))
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_whole
+from ..checks import check_whole, checked_f
+from ..errors import requirement
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 from .geometric_median import GeometricMedian
@@ -51,6 +52,17 @@ class GeometricMedianOfMeans(WeightRule):
     def admits(self, n: int, f: int) -> bool:
         """Whether a majority of the groups is free of faults."""
         return 2 * f < (self.k or 2 * f + 1) <= n
+
+    def check(self, n: int, f: int) -> None:
+        """As for every rule; a k that does not fit gets an error of its own."""
+        f = checked_f(f)
+        if self.k is not None and not 2 * f < self.k <= n:
+            raise requirement(
+                "k", f"satisfy {self.need} for `{self}`", f"k = {self.k}, n = {n}, f = {f}",
+                "Lower `k`, leave it out, or ask more nodes" if self.k > n
+                else "Raise `k`, leave it out, or lower `num_malicious_nodes`",
+            )
+        super().check(n, f)
 
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """The barycentric weights of the median, spread over each group's rows."""

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_whole
+from ..checks import check_whole, checked_f
+from ..errors import requirement
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 from .krum import krum_scores
@@ -48,6 +49,16 @@ class MultiKrum(WeightRule):
     def admits(self, n: int, f: int) -> bool:
         """Whether every score counts a majority of honest rows and m rows can be trusted."""
         return n >= 2 * f + 3 and (self.m or 1) <= n - f - 2
+
+    def check(self, n: int, f: int) -> None:
+        """As for every rule; an m that is too large gets an error of its own."""
+        f = checked_f(f)
+        if self.m is not None and self.m > n - f - 2:
+            raise requirement(
+                "m", f"satisfy {self.need} for `{self}`", f"m = {self.m}, n = {n}, f = {f}",
+                "Lower `m`, leave it out, or ask more nodes",
+            )
+        super().check(n, f)
 
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """1 / m for the m best rows, zero for the rest."""
