@@ -15,7 +15,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
-from .aggregators import AGGREGATORS
+from .aggregators import AGGREGATORS, MDA
 from .attacks import ATTACKS, Attack
 from .errors import requirement
 from .preaggregators import PREAGGREGATORS
@@ -77,12 +77,15 @@ def parse_rule(text: str) -> Aggregator:
     registry: dict[str, type[Aggregator] | type[PreAggregator]] = {**AGGREGATORS, **PREAGGREGATORS}
     stages = [parse_item(item, registry, "rule") for item in text.split("|")]
     *before, last = stages
+    pre = tuple(stage for stage in before if isinstance(stage, PreAggregator))
     if not isinstance(last, Aggregator):
+        # One that remembers nodes may not stand behind all that is named.
+        named = [s for s in before if isinstance(s, Aggregator) and not s.follows_nodes]
+        mended = " | ".join(str(stage) for stage in (*pre, last, named[-1] if named else MDA()))
         raise ValueError(
             f"`{text}` ends with a pre-aggregator, which leaves several rows. "
-            f"Add an aggregator at the right, as in `{text} | mda`."
+            f"Put an aggregator at the right, as in `{mended}`."
         )
-    pre = tuple(stage for stage in before if isinstance(stage, PreAggregator))
     if len(pre) < len(before):
         raise ValueError(
             f"`{text}` has an aggregator before its end, and an aggregator leaves one vector. "
