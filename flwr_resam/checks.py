@@ -80,7 +80,7 @@ def check_positive(parameter: str, value: object, cure: str) -> None:
         )
 
 
-def check_finite(parameter: str, value: float) -> None:
+def check_finite(parameter: str, value: object) -> None:
     """Raise a ValueError for a NaN or an infinity.
 
     Examples
@@ -90,10 +90,10 @@ def check_finite(parameter: str, value: float) -> None:
     ...
     ValueError: `epsilon` must be finite. Found nan. Use non-finite for NaN and Inf.
     """
-    if not math.isfinite(value):
-        raise requirement(
-            parameter, "be finite", value, "Use non-finite for NaN and Inf"
-        )
+    if not math.isfinite(real(value)):
+        number = not math.isnan(real(value)) or isinstance(value, float | np.floating)
+        cure = "Use non-finite for NaN and Inf" if number else "Give a number"
+        raise requirement(parameter, "be finite", repr(value) if not number else value, cure)
 
 
 def checked_f(f: object) -> int:

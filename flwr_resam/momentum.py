@@ -19,6 +19,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from .buffers import buffer_names, checked_buffers
+from .checks import real
 from .errors import NOT_FINITE, requirement
 from .flower import logger
 from .packing import pack, record_of, unpack
@@ -231,8 +232,8 @@ def server_round_of(message: Message) -> int:
 
 def checked_beta(beta: float) -> float:
     """Return beta, or raise what is wrong with it."""
-    if not 0.0 <= beta < 1.0:
-        raise requirement("beta", "satisfy 0 <= beta < 1", f"beta = {beta}", "Use 0.9, say")
+    if not 0.0 <= real(beta) < 1.0:
+        raise requirement("beta", "satisfy 0 <= beta < 1", f"beta = {beta!r}", "Use 0.9, say")
     return float(beta)
 
 

@@ -116,6 +116,12 @@ def test_alie_takes_the_published_z(n, f, z):
     assert ALIE()(honest, f) == pytest.approx(np.tile(mean - z * sigma, (f, 1)), abs=2e-4)
 
 
+@pytest.mark.parametrize("value", ["1.1", None, True])
+def test_a_factor_that_is_no_number_is_told_so(value):
+    with pytest.raises(ValueError, match=r"`epsilon` must be finite\. Found .*Give a number"):
+        FOE(epsilon=value)
+
+
 @pytest.mark.parametrize(("honest", "count"), [(10, 1), (10, 2), (14, 1), (19, 1)])
 def test_alie_is_refused_where_its_published_z_would_send_the_honest_mean(honest, count):
     with pytest.raises(ValueError, match=r"no value above 0. Found n = .* Write alie\(z=1.5\)"):

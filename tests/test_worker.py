@@ -80,7 +80,7 @@ def test_float16_keeps_its_dtype_on_the_wire_and_float32_in_memory():
     assert state["resam-momentum"]["w"].numpy().dtype == np.float32
 
 
-@pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan")])
+@pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan"), "0.9", None, True])
 def test_beta_out_of_range_is_refused_before_any_round(beta):
     with pytest.raises(ValueError, match="0 <= beta < 1"):
         momentum_mod(beta)
