@@ -79,6 +79,37 @@ def test_rows_stay_finite_for_any_finite_float32(name):
     assert np.isfinite(ATTACKS[name]().against(MDA(), 3)(honest, 3)).all()
 
 
+SIZELESS = {"gaussian", "huge", "non-finite"}
+"""Attacks whose rows have a size of their own."""
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - SIZELESS))
+@pytest.mark.parametrize("size", [2.0**531, 2.0**1020, 8e307])
+@pytest.mark.parametrize("width", [1, 20_000])
+def test_attacks_are_the_same_at_any_size_of_float64(name, size, width):
+    """Beyond 1e154 squares leave the range, beyond 1e307 sums; wide rows take compiled loops."""
+    honest = np.tile([[1.0, 2.0], [1.5, 1.0], [0.5, 1.7], [1.2, 1.3]], width)
+    attack = (ALIE(z=1.0) if name == "alie" else ATTACKS[name]()).against(TrimmedMean(), 1)
+    if width > 1 and name.endswith("-opt"):
+        honest = honest[:, :200]
+    rows = attack(honest * size, 1, round=Round(2))
+    np.testing.assert_allclose(rows / size, attack(honest, 1, round=Round(2)), rtol=1e-9)
+    assert name != "mimic" or (rows[0] == honest * size).all(axis=1).any()
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"non-finite"}))
+@given(rows=st.integers(3, 5).flatmap(
+    lambda h: arrays(
+        np.float64, st.tuples(st.just(h), st.integers(1, 3)),
+        elements=st.floats(allow_nan=False, allow_infinity=False),
+    )
+))
+@settings(max_examples=20)
+def test_rows_stay_finite_for_any_finite_float64(name, rows):
+    attack = (ALIE(z=3.0) if name == "alie" else ATTACKS[name]()).against(TrimmedMean(), 1)
+    assert np.isfinite(attack(rows, 1, round=Round(2))).all()
+
+
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_honest_rows_that_agree_are_no_special_case(name):
     rows = ready(name)(np.ones((7, 5)), 3)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rows.moments import mean_and_deviation
 from .optimised import Optimised
 
 
@@ -33,4 +34,9 @@ class OptimisedALIE(Optimised):
 
     def direction(self, honest: NDArray[np.float64]) -> NDArray[np.float64]:
         """``-sigma``."""
-        return np.asarray(-honest.std(axis=0, ddof=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.asarray(honest.std(axis=0, ddof=1))
+        columns = np.flatnonzero(~np.isfinite(deviation))
+        if len(columns):
+            deviation[columns] = mean_and_deviation(honest[:, columns])[1]
+        return -deviation

@@ -105,7 +105,8 @@ class Attack(ABC):
     ) -> tuple[NDArray[Any], Any]:
         """Rows made in float64, clipped to what the dtype of the honest ones can hold."""
         given = honest if self.columnwise else honest.astype(np.float64)
-        rows, state = self._step(given, count, state, round)
+        with np.errstate(over="ignore"):  # what leaves the range of float64 is clipped, too
+            rows, state = self._step(given, count, state, round)
         if self.finite and np.issubdtype(honest.dtype, np.floating):
             limit = np.finfo(honest.dtype).max
             rows = np.clip(rows, -limit, limit)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_finite
+from ..rows.moments import mean_of
 from ..rule import Round
 from .attack import MemorylessAttack
 
@@ -43,4 +44,4 @@ class FOE(MemorylessAttack):
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
     ) -> NDArray[np.float64]:
         """``-epsilon mu``, for all."""
-        return np.asarray(-self.epsilon * honest.mean(axis=0, dtype=np.float64, keepdims=True))
+        return np.asarray(-self.epsilon * mean_of(honest)[None])

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rows.moments import mean_of
 from .optimised import Optimised
 
 
@@ -31,4 +32,4 @@ class OptimisedFOE(Optimised):
 
     def direction(self, honest: NDArray[np.float64]) -> NDArray[np.float64]:
         """``-mu``."""
-        return np.asarray(-honest.mean(axis=0))
+        return -mean_of(honest)

@@ -9,14 +9,39 @@ from numpy.typing import NDArray
 
 from .compiled import flat_rows, kernels_for
 
+_LARGEST = float(np.finfo(np.float64).max)
 _COLUMNS = 1 << 13  # of a few rows: what float64 differences of them leave in a core's cache
+
+
+def mean_of(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean of each column in float64, also where the sum of a column leaves its range.
+
+    Parameters
+    ----------
+    rows : (n, width) array
+
+    Returns
+    -------
+    (width,) float64 array
+
+    Examples
+    --------
+    >>> mean_of(np.array([[1e308, 1.0], [1.5e308, 3.0]]))
+    array([1.25e+308, 2.00e+000])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.asarray(rows.mean(axis=0, dtype=np.float64))
+    columns, unit = _overflown(rows, mean)
+    if len(columns):
+        mean[columns] = (rows[:, columns] / unit).mean(axis=0) * unit
+    return mean
 
 
 def mean_and_deviation(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean and the sample standard deviation (n - 1 in the denominator) of each column.
 
     Deviations are taken from the mean, so that rows which lie close together far from the origin
-    lose no digits.
+    lose no digits. A deviation beyond float64 is given as its largest number.
 
     Parameters
     ----------
@@ -36,7 +61,20 @@ def mean_and_deviation(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArra
     if (kernels := kernels_for(block, double=True)) is not None:
         mean, deviation = np.empty(width), np.empty(width)
         kernels.moments(*flat_rows(block), n, mean, deviation)
-        return mean, deviation
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = _moments(block)
+    columns, unit = _overflown(block, deviation)
+    if len(columns):
+        small, spread = _moments(block[:, columns] / unit)
+        mean[columns] = small * unit
+        with np.errstate(over="ignore"):
+            deviation[columns] = np.minimum(spread * unit, _LARGEST)
+    return mean, deviation
+
+
+def _moments(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n, width = block.shape
     mean, squares = np.empty(width), np.empty(width)
     for start in range(0, width, _COLUMNS):
         part = slice(start, start + _COLUMNS)
@@ -45,3 +83,13 @@ def mean_and_deviation(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArra
         far *= far
         squares[part] = far.sum(axis=0)
     return mean, np.sqrt(squares / (n - 1))
+
+
+def _overflown(
+    rows: NDArray[Any], found: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The columns of finite numbers for which no finite one was found; the largest in each."""
+    columns = np.flatnonzero(~np.isfinite(found))
+    largest = np.abs(rows[:, columns]).max(axis=0)
+    finite = np.isfinite(largest)
+    return columns[finite], largest[finite]
