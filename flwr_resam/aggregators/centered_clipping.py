@@ -23,6 +23,8 @@ class CenteredClipping(Aggregator):
     at the output of the round before, and at 0 in the first round. The steps run on the n + 1
     weights of v. Complexity O(n^2 d) once and O(n^2) a step. Needs n > 2f. No lambda exists:
     rows that all lie at one point farther than ``steps * radius`` are not reached.
+    Lengths come from inner products about a row of the majority, in whose rounding a length is
+    lost that is below about 1e-8 of that row's norm.
 
     Karimireddy, He and Jaggi, "Learning from history for Byzantine robust optimization", 2021.
 
