@@ -114,7 +114,7 @@ def audit(
     table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below")
     table.add_row(
         escape(str(parsed)), str(n), str(f), str(d), _number(found.ratio), _number(proven),
-        _number(floor),
+        f"{floor:.4g}",
     )
     Console().print(table)
     if proven is not None and found.ratio > proven * (1.0 + 1e-6) + 1e-9:

@@ -57,14 +57,16 @@ def resilience_coefficient(rule: str | Aggregator, n: int, f: int, d: int) -> fl
 def lower_bound(n: int, f: int) -> float:
     """The least lambda that any rule has: ``f / (n - f)`` (RESAM, Proposition 2).
 
+    Infinity for n <= 2f: without an honest majority no rule has any lambda.
+
     Examples
     --------
-    >>> lower_bound(n=15, f=5)
-    0.5
+    >>> lower_bound(n=15, f=5), lower_bound(n=4, f=2)
+    (0.5, inf)
     """
     if checked_f(f) >= _at_least_one("n", n):
         raise requirement("f", "be below n", f"n = {n}, f = {f}", "Give the number of faults")
-    return f / (n - f)
+    return f / (n - f) if n > 2 * f else math.inf
 
 
 def largest_f(rule: str | Aggregator, n: int) -> int | None:

@@ -36,6 +36,13 @@ def test_rules_that_do_not_admit_so_many_faults_come_last():
     assert result.exit_code == 0
     line = next(line for line in result.stdout.splitlines() if " mda " in line)
     assert "not for n = 4, f = 2" in line
+    assert "No rule tolerates f >= n / 2" in result.stdout
+
+
+def test_an_audit_without_an_honest_majority_shows_that_no_lambda_is_above_the_floor():
+    result = run("audit", "mean", "--n", "4", "--f", "2", "--trials", "50")
+    row = next(line for line in result.stdout.splitlines() if " mean " in line).split("│")
+    assert [cell.strip() for cell in row[6:8]] == ["none", "inf"]
 
 
 def test_a_narrow_terminal_breaks_no_name():

@@ -35,6 +35,12 @@ def test_no_rule_promises_less_than_the_floor():
             assert resilience_coefficient(rule, n, f, 1) >= lower_bound(n, f)
 
 
+@pytest.mark.parametrize(("n", "f"), [(2, 1), (4, 2), (5, 3), (9, 8)])
+def test_no_rule_has_a_lambda_without_an_honest_majority(n, f):
+    assert lower_bound(n, f) == math.inf
+    assert lower_bound(2 * f + 1, f) == f / (f + 1)
+
+
 def test_the_largest_f():
     assert largest_f("mda", 15) == 7
     assert largest_f("mda", 1) == 0
