@@ -242,7 +242,12 @@ def rge(rows, f):
         windows = [ranked[s : s + keep] for s in range(len(values) - keep + 1)]
         width = {tuple(w): values[w[-1]] - values[w[0]] for w in windows}
         room = 1e-12 * (max(values) - min(values))
-        first = min(sorted(w) for w in windows if width[tuple(w)] <= min(width.values()) + room)
+        narrow = [w for w in windows if width[tuple(w)] <= min(width.values()) + room]
+        first = min(
+            [i for i in range(len(values))
+             if values[w[0]] - room <= values[i] <= values[w[-1]] + room][:keep]
+            for w in narrow
+        )
         return sum(values[i] for i in first) / keep
 
     def estimate(points, p):

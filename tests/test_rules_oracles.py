@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from flwr_resam.aggregators import AGGREGATORS, CGE
-from flwr_resam.preaggregators import PREAGGREGATORS
+from flwr_resam.aggregators.robust_gradient import _interval
+from flwr_resam.preaggregators import ARC, PREAGGREGATORS, Clipping
 from flwr_resam.rows.updates import Updates
 from flwr_resam.rule import Round
 from tests import oracles, oracles_memory
@@ -76,6 +77,32 @@ def test_of_equal_intervals_the_one_of_the_first_rows_counts():
         for mirrored in (1.0, -1.0):
             got = make("rge")(mirrored * rows, f=2)
             np.testing.assert_allclose(mirrored * got, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0, 3.0, -1.0, -3.0])
+@pytest.mark.parametrize(
+    ("name", "values", "f", "expected"),
+    [
+        # Five zeros and three of 0.5 are one half wide, whichever are left out.
+        ("rge", [0.5, 0.0, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0], 2, 0.4),
+        # Three rows of -1 with the first one that is 1 away, of three.
+        ("smea", [0.0, -1.0, -2.0, 2.0, -1.0, -1.0, 0.0], 3, -0.75),
+    ],
+)
+def test_rounding_and_direction_decide_no_tie(name, values, f, expected, size):
+    rows = size * np.array(values)[:, None]
+    np.testing.assert_allclose(make(name)(rows, f=f), [size * expected], rtol=1e-12)
+
+
+def test_an_interval_is_the_same_from_either_end():
+    values = np.array([[0.0866], [-0.05], [0.0866], [0.0866], [0.0866], [-0.05]])
+    assert _interval(values, 5).mean() == -_interval(-values, 5).mean()
+
+
+def test_of_equal_subsets_in_different_chunks_the_first_is_taken(monkeypatch):
+    rows = np.array([[0.0], [-1.0], [-2.0], [2.0], [-1.0], [-1.0], [0.0]])
+    monkeypatch.setattr("flwr_resam.aggregators.smea._AT_ONCE", 1)
+    np.testing.assert_allclose(make("smea")(rows, f=3), [-0.75], rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,3 +205,27 @@ def test_rows_that_were_made_equally_long_are_equally_long_to_cge(seed):
     rows[[1, 4]] *= 0.5
     weights = CGE().weights(Updates(rows).geometry(), 3)
     assert np.flatnonzero(weights).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(9, 30_000), (25, 500)])
+@pytest.mark.parametrize("size", [1e-5, 1.0, 1e8])
+def test_of_rows_clipped_to_one_norm_cge_keeps_the_first(shape, size, dtype):
+    rows = (size * (draw(*shape) + 1.0)).astype(dtype)
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+    f = 3
+    kept = len(rows) - f
+    for stage in (ARC(), Clipping(0.01 * norms.min()), Clipping(float(np.median(norms)))):
+        updates = Updates(rows)
+        mixing = stage.mixing(updates.geometry(), f, Round())
+        limit = (norms * np.diag(mixing)).max()
+        shorter, equal = (np.flatnonzero(x) for x in (norms < 0.999999 * limit, norms >= 0.999999 * limit))
+        expected = sorted([*shorter, *equal[: kept - len(shorter)]])
+        weights = CGE().weights(updates.mix(mixing).geometry(), f)
+        assert np.flatnonzero(weights).tolist() == expected
+
+
+def test_a_norm_that_is_shorter_by_little_is_no_tie():
+    rows = np.array([[1.0 + 1e-10], [1.0], [-1.0], [1.0], [9.0]])
+    weights = CGE().weights(Updates(rows).geometry(), 2)
+    assert np.flatnonzero(weights).tolist() == [1, 2, 3]

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 
-_ROUNDING = 1e-9
+_ROUNDING = 1e-11
 
 
 @dataclass(frozen=True)
 class CGE(WeightRule):
     """The mean of the n - f rows of least norm.
 
-    Complexity O(n d + n log n). Needs n > 2f. Of rows of equal norm, up to the rounding of float64
-    sums, the first ones are kept: `ARC` and `Clipping` make rows of equal norm.
+    Complexity O(n d + n log n). Needs n > 2f. Of rows of equal norm the first ones are kept, for
+    `ARC` and `Clipping` make rows of equal norm; squared norms are equal that differ by at most
+    one part in 1e11, for rounding.
     No lambda exists for f > 0: rows of a small norm are kept wherever the others lie.
 
     Gupta and Vaidya, "Byzantine fault-tolerance in decentralized optimization under 2f-redundancy",

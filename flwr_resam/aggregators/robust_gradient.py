@@ -21,7 +21,7 @@ class RobustGradientEstimator(WeightRule):
     span of the upper half of the principal directions of T and W that of the rest. Outliers
     are what is outside the smallest ball about one of the points that holds a share of
     1 - f/n of the points, rounded up. A single direction that is left gives the mean of the
-    smallest interval that holds this share, of equal ones that of the first rows. Directions in
+    smallest interval that holds this share, of equal choices that of the first rows. Directions in
     which the rows of the first ball do not vary don't count, so at most n - f - 1 are halved.
     Complexity O(n^2 d + n^3). Needs n > 2f. No lambda is proven.
 
@@ -83,13 +83,15 @@ def _ball(squared: NDArray[np.float64], keep: int) -> NDArray[np.intp]:
 def _interval(points: NDArray[np.float64], keep: int) -> NDArray[np.float64]:
     """The values in the smallest interval that holds ``keep`` of (m, 1) values.
 
-    Which of two equally small ones is the left one says nothing, for no axis has a direction:
-    the one that holds the first rows is taken. Coordinates come from a decomposition, whose
-    rounding must not decide either.
+    Which of two equally small ones is the left one says nothing, for no axis has a direction,
+    and neither does on which side of one that holds more values some are left out: the first
+    rows are taken. Coordinates come from a decomposition, whose rounding must not decide either.
     """
-    order = np.argsort(points[:, 0], kind="stable")
-    ordered = points[order, 0]
-    widths = ordered[keep - 1 :] - ordered[: len(ordered) - keep + 1]
-    equal = widths <= widths.min() + 1e-12 * (ordered[-1] - ordered[0])
-    rows = min(sorted(order[first : first + keep].tolist()) for first in np.flatnonzero(equal))
+    values = points[:, 0]
+    ordered = np.sort(values)
+    room = 1e-12 * (ordered[-1] - ordered[0])
+    low, high = ordered[: len(ordered) - keep + 1], ordered[keep - 1 :]
+    equal = np.flatnonzero(high - low <= (high - low).min() + room)
+    inside = (values >= low[equal, None] - room) & (values <= high[equal, None] + room)
+    rows: list[int] = min(np.flatnonzero(row)[:keep].tolist() for row in inside)
     return points[rows]

@@ -18,6 +18,7 @@ from .spectrum import centred
 
 _MOST_SUBSETS = 100_000
 _AT_ONCE = 2048
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class SMEA(WeightRule):
 
     ``F = mean(x_S), S = argmin over |S| = n - f of lambda_max(cov(x_S))``, found by listing the
     subsets. Complexity O(n^2 d + C(n, f) n^3). Needs n > 2f and C(n, f) <= 100000. No lambda
-    is proven. Of equal subsets the first in row order is taken.
+    is proven. Of equal subsets, up to rounding, the first in row order is taken.
 
     Allouah et al., "On the privacy-robustness-utility trilemma in distributed learning", 2023.
 
@@ -58,15 +59,15 @@ class SMEA(WeightRule):
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """1 / (n - f) on the chosen rows."""
         n = geometry.n
-        subsets = combinations(range(n), n - f)
-        best, least = tuple(range(n - f)), np.inf
-        for chunk in _chunks(subsets):
+        tops = []
+        for chunk in _chunks(combinations(range(n), n - f)):
             index = np.array(chunk)
             grams = geometry.rows[index[:, :, None], index[:, None, :]]
-            top = np.linalg.eigvalsh(centred(grams))[:, -1]
-            first = int(np.argmin(top))
-            if top[first] < least:
-                best, least = chunk[first], top[first]
+            tops.append(np.linalg.eigvalsh(centred(grams))[:, -1])
+        top = np.concatenate(tops)
+        least, size = top.min(), np.sort(np.diagonal(geometry.rows))[n - f - 1]
+        first = int(np.argmax(top <= least + _ROUNDING * (least + size)))
+        best = next(islice(combinations(range(n), n - f), first, None))
         weights = np.zeros(n)
         weights[list(best)] = 1.0 / len(best)
         return weights
