@@ -58,7 +58,9 @@ def safeguard(rounds, f, short=100, long=600, short_threshold=None, long_thresho
                 sums[window][i] = sums[window][i] + rows[i] / len(good)
             points = {i: sums[window][i] for i in rows if i in good}
             middle, reach = centre(points)
-            limit = 1.5 * reach if threshold is None else threshold
+            norms = sorted(np.linalg.norm(rows[i]) for i in points)
+            floor = 1e-6 / len(good) * norms[(len(norms) - 1) // 2] * (t % window + 1)
+            limit = max(1.5 * reach, floor) if threshold is None else threshold
             for i, point in points.items():
                 if distance(point, points[middle]) > 2 * limit:
                     stays.discard(i)

@@ -97,6 +97,31 @@ def test_safeguard_drops_a_slow_drift_for_good():
     assert state["dropped"] == (4,)
 
 
+@pytest.mark.parametrize("width", [1, 1000])
+def test_safeguard_drops_nobody_for_rounding(width):
+    row = honest([0], 1, width)[0][0].astype(np.float32)
+    rounds = [dict.fromkeys(range(10), row) for _ in range(9)]
+    for rows in rounds:
+        rows[4] = np.nextafter(row, np.float32(9.0))
+    _, state = run(Safeguard(3, 7), rounds, 3)
+    assert state["dropped"] == ()
+    rounds = [dict.fromkeys(range(10), row.astype(np.float64) / 3.0) for _ in range(9)]
+    for node in (4, 7):
+        del rounds[node % 4][node]  # silent once
+    _, state = run(Safeguard(3, 7), rounds, 3)
+    assert state["dropped"] == ()
+
+
+def test_safeguard_drops_whom_more_than_rounding_tells_apart():
+    rounds = [{i: 100.0 + rows[i] for i in rows} for rows in honest(range(9), 12, 3, noise=1e-9)]
+    for rows in rounds:
+        rows[1] = rows[1] * (1.0 + 1e-6)
+        rows[2] = rows[2] * (1.0 + 5e-6)
+    got, state = run(Safeguard(3, 7), rounds, 3)
+    np.testing.assert_allclose(got, oracles.safeguard(rounds, 3, 3, 7), rtol=1e-12)
+    assert state["dropped"] == (2,)
+
+
 def test_byzantine_sgd_agrees_with_its_oracle():
     rounds = honest(range(7), 30, 3, noise=0.3)
     models = np.cumsum(np.random.default_rng(1).normal(size=(30, 3)) * 0.1, axis=0) + 50.0

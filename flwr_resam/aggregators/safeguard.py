@@ -13,6 +13,8 @@ from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
 from .memory import add_rows, majority_centre, row_nodes, settle, within
 
+_ROUNDING = 1e-6  # of float32, with room
+
 
 @dataclass(frozen=True)
 class Safeguard(Aggregator):
@@ -25,7 +27,11 @@ class Safeguard(Aggregator):
     good node has sent a row, the result is zero.
 
     A threshold that is not given is 1.5 times the distance from the median point that holds
-    more than half of the points, as in the paper's experiments, without their constant floor.
+    more than half of the points, as in the paper's experiments. In place of their constant floor
+    it is at least 1e-6 / |good_t| times the lower median of the rows' norms for each round of
+    the window, so that nobody is dropped for rounding. With n = 2f + 1, f copies of one honest
+    row are a majority at one point together with it, and everyone else is dropped for good:
+    give thresholds then, or have n > 2f + 1.
     Complexity O(n^2 d); memory two float64 vectors a node. Needs n > 2f. No lambda is proven;
     none exists for given thresholds, which let rows stray by a fixed length.
 
@@ -101,7 +107,11 @@ class Safeguard(Aggregator):
             geometry = Updates(totals[key]).geometry()
             centre, reach = majority_centre(geometry)
             limit = 1.5 * reach * geometry.unit if threshold is None else threshold
-            kept &= within(geometry, centre, 2.0 * limit)
+            near = within(geometry, centre, 2.0 * limit)
+            if threshold is None and not near.all():  # else the floor says nothing
+                floor = _ROUNDING * share * (state["rounds"] % window + 1) * _typical_norm(rows)
+                near = within(geometry, centre, 2.0 * max(limit, floor))
+            kept &= near
         weights = np.zeros(n)
         weights[np.array(good)[kept]] = 1.0 / max(1, kept.sum())
         vector = updates.combine(weights)
@@ -121,3 +131,9 @@ class Safeguard(Aggregator):
         """Unknown with thresholds from the data; none exists with given ones."""
         given = self.short_threshold is not None or self.long_threshold is not None
         return float("inf") if given and f > 0 else None
+
+
+def _typical_norm(rows: Updates) -> float:
+    """The lower median of the rows' norms."""
+    geometry = rows.geometry()
+    return float(np.sqrt(np.sort(geometry.squared_norms)[(rows.n - 1) // 2])) * geometry.unit
