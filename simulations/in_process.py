@@ -8,13 +8,17 @@ from clients import models
 from clients.app import app as client_app
 from clients.byzantine import on_device, planned
 from clients.byzantine.label_flip import LabelFlip
+from clients.byzantine.malformed import SILENCE, Malformed
 from clients.cohort import together
 from clients.grouped import gains_by_company
 from flwr_resam import InProcessGrid
+from flwr_resam.errors import requirement
 from flwr_resam.rows.threads import cores
 from simulations.experiment import Experiment
 from simulations.results import Evaluation
 from simulations.training import Outcome, run
+
+_LONGEST_SILENCE = 60.0  # seconds
 
 
 def run_in_process(
@@ -29,7 +33,13 @@ def run_in_process(
     compute at a time as there are cores. ``batched`` lets the clients of a small model compute
     in one pass, which is faster and the same up to the rounding of float32. For convolutions
     and with several local steps it is as without.
+
+    Raises
+    ------
+    ValueError
+        If an attack is a long silence: in one process it is waited for, round after round.
     """
+    _check_silence(experiment)
     grid, groups = nodes_of(experiment, batched=batched)
     with together(groups):
         return run(experiment, grid, on_evaluation)
@@ -47,6 +57,21 @@ def nodes_of(
     )
     one_pass = batched and small and experiment.local_steps == 1
     return grid, groups_of(experiment) if one_pass else []
+
+
+def _check_silence(experiment: Experiment) -> None:
+    if experiment.attack == "none":
+        return
+    for plan, _ in planned(
+        experiment.attack, experiment.num_nodes, experiment.num_malicious_nodes
+    ):
+        what = plan.what
+        if isinstance(what, Malformed) and what.kind == SILENCE and what.seconds > _LONGEST_SILENCE:
+            raise requirement(
+                "attack", f"be silent for at most {_LONGEST_SILENCE:g} s in process, where each "
+                "node is waited for", f"{what.seconds:g} s", "Give it fewer `seconds`, above "
+                "`round-timeout`, or let Flower's engine run it: python -m simulations run",
+            )
 
 
 def groups_of(experiment: Experiment) -> list[list[int]]:

@@ -89,6 +89,12 @@ def test_an_exception_is_a_rejection_and_a_silence_is_silence():
     assert result.train_metrics_clientapp[1]["n-silent"] == 1
 
 
+def test_a_long_silence_is_refused_in_process_where_it_would_be_waited_for():
+    experiment = Experiment.default({"attack": "malformed(kind=silence)"})
+    with pytest.raises(ValueError, match=r"at most 60 s in process.*Found 7200 s. Give it fewer"):
+        run_in_process(experiment)
+
+
 def test_malformed_takes_all_kinds_in_turn():
     app = app_with(only_on(3, byzantine_mod("malformed")))
     result, moved = train(app, rounds=len(KINDS) + 1, rule="cwtm")
