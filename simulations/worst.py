@@ -120,7 +120,9 @@ def _trial(
 
     diverged = False
     try:
-        run_in_process(replace(experiment, attack=attack, output_dir=folder), note)
+        # One that is resumed may have nothing left to evaluate.
+        own = replace(experiment, attack=attack, output_dir=folder)
+        evaluations = run_in_process(own, note).evaluations
     except QuorumLostError as lost:
         if not lost.diverged:
             raise

@@ -80,3 +80,9 @@ def test_what_is_wrong_is_said_before_any_run(options, message, tmp_path):
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
     assert list(tmp_path.rglob("*.json*")) == []
+
+
+def test_a_search_that_is_done_can_be_resumed(tmp_path):
+    experiment = short(aggregator="mean", output_dir=str(tmp_path), checkpoint_every=3)
+    first = search(experiment, ["none", "foe"])
+    assert search(replace(experiment, resume=True), ["none", "foe"]) == first
