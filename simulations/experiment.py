@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from clients import data, models
-from clients.byzantine import on_device, planned
+from clients.byzantine import Conduct, on_device, planned
 from clients.partitions import parse_partition
 from flwr_resam import Adversary, parse_rule
 from flwr_resam.attacks import Attack
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
-from flwr_resam.parse import unknown_name
+from flwr_resam.parse import Plan, unknown_name
 from flwr_resam.rule import checked_f
 from flwr_resam.server.device import checked_device
 
@@ -161,15 +161,19 @@ class Experiment:
             return self.learning_rate
         return self.learning_rate / (1 + (server_round - 1) // self.learning_rate_decay)
 
-    def adversaries(self) -> list[Adversary]:
-        """The omniscient adversaries, which know the rule; what devices do alone is not theirs."""
+    def plans(self) -> list[tuple[Plan[Attack | Conduct], range]]:
+        """Which of the last f partitions each of the run's attacks is on; none without one."""
         if self.attack == "none":
             return []
+        return planned(self.attack, self.num_nodes, self.num_malicious_nodes)
+
+    def adversaries(self) -> list[Adversary]:
+        """The omniscient adversaries, which know the rule; what devices do alone is not theirs."""
         f = self.num_malicious_nodes
         rule = parse_rule(self.aggregator)
         return [
             Adversary(plan.what.against(rule, f), partitions=partitions, schedule=plan.schedule)
-            for plan, partitions in planned(self.attack, self.num_nodes, f)
+            for plan, partitions in self.plans()
             if isinstance(plan.what, Attack) and not on_device(plan)
         ]
 

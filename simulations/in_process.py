@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from clients import models
 from clients.app import app as client_app
-from clients.byzantine import on_device, planned
+from clients.byzantine import on_device
 from clients.byzantine.label_flip import LabelFlip
 from clients.byzantine.malformed import SILENCE, Malformed
 from clients.cohort import together
@@ -60,11 +60,7 @@ def nodes_of(
 
 
 def _check_silence(experiment: Experiment) -> None:
-    if experiment.attack == "none":
-        return
-    for plan, _ in planned(
-        experiment.attack, experiment.num_nodes, experiment.num_malicious_nodes
-    ):
+    for plan, _ in experiment.plans():
         what = plan.what
         if isinstance(what, Malformed) and what.kind == SILENCE and what.seconds > _LONGEST_SILENCE:
             raise requirement(
@@ -81,13 +77,9 @@ def groups_of(experiment: Experiment) -> list[list[int]]:
     """
     honest = set(range(experiment.num_nodes))
     flipping: set[int] = set()
-    if experiment.attack != "none":
-        plans = planned(
-            experiment.attack, experiment.num_nodes, experiment.num_malicious_nodes
-        )
-        for plan, partitions in plans:
-            if isinstance(plan.what, LabelFlip):
-                flipping.update(partitions)
-            if isinstance(plan.what, LabelFlip) or not on_device(plan):
-                honest.difference_update(partitions)
+    for plan, partitions in experiment.plans():
+        if isinstance(plan.what, LabelFlip):
+            flipping.update(partitions)
+        if isinstance(plan.what, LabelFlip) or not on_device(plan):
+            honest.difference_update(partitions)
     return [sorted(honest), sorted(flipping)]

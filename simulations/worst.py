@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from clients.byzantine import ALL_ATTACKS, planned
+from clients.byzantine import ALL_ATTACKS
 from flwr_resam import QuorumLostError
 from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
@@ -131,9 +131,7 @@ def _trial(
 
 
 def _knowledge(experiment: Experiment, attack: str) -> str:
-    if attack == NO_ATTACK:
-        return ""
-    plans = planned(attack, experiment.num_nodes, experiment.num_malicious_nodes)
+    plans = replace(experiment, attack=attack).plans()
     return ", ".join(sorted({getattr(plan.what, "knowledge", "alone") for plan, _ in plans}))
 
 

@@ -272,6 +272,11 @@ def test_curves_tell_momentum_from_none_and_else_chains_from_their_aggregator(tm
     assert curves["nnm | cwtm", 0.9] == legend["nnm | cwtm"]
 
 
+def test_of_no_results_no_file_is_made(tmp_path):
+    failed = fake(Experiment.default(), [], error="no memory")
+    assert draw([], tmp_path) == draw([failed], tmp_path) == []
+
+
 def test_figures_of_nothing_or_of_another_rule_are_refused_in_one_sentence(tmp_path):
     runs = [fake(Experiment.default(), [0.1, 0.2])]
     with pytest.raises(ValueError, match=r"Found `gm`. Choose among: mda"):

@@ -63,8 +63,7 @@ class ALIE(MemorylessAttack):
     def check(self, honest: int, count: int) -> None:
         """Raise also where the published z has no value for so many workers."""
         super().check(honest, count)
-        if self.z is None and count:
-            self._factor(honest, count)
+        self._factor(honest, count)
 
     def rows(
         self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002

@@ -34,9 +34,4 @@ class OptimisedALIE(Optimised):
 
     def direction(self, honest: NDArray[np.float64]) -> NDArray[np.float64]:
         """``-sigma``."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            deviation = np.asarray(honest.std(axis=0, ddof=1))
-        columns = np.flatnonzero(~np.isfinite(deviation))
-        if len(columns):
-            deviation[columns] = mean_and_deviation(honest[:, columns])[1]
-        return -deviation
+        return -mean_and_deviation(honest)[1]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from threading import Condition, Lock, Thread
 from typing import Any, Generic, TypeVar
@@ -50,7 +49,7 @@ def in_order(
     >>> list(in_order(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    with _one_blas_thread():
+    with _one_blas_thread:
         if min(threads, len(items)) < 2:
             yield from map(function, items)
             return
@@ -125,29 +124,20 @@ class _BlasLimit:
         self._users = 0
         self._limiter: Any = None
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
                 self._limiter = _blas().limit(limits=1, user_api="blas")
             self._users += 1
 
-    def leave(self) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
                 self._limiter.restore_original_limits()
 
 
-_limit = _BlasLimit()
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    _limit.enter()
-    try:
-        yield
-    finally:
-        _limit.leave()
+_one_blas_thread = _BlasLimit()
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from simulations.sweep.heatmap import heat_map
 from simulations.sweep.panels import panels
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Setting, by_setting, rules_in_order
+from simulations.sweep.summary import Setting, by_setting, compares_momentum, rules_in_order
 from simulations.sweep.table import markdown
 
 _SHOWN = ("mda", "cwtm", "gm")
@@ -56,7 +56,7 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
 
 def _main_rules(runs: Sequence[Run], rules: list[str]) -> list[str]:
     """Some rules where each has a curve without momentum too, else all."""
-    if all(float(run.config["beta"]) for run in runs):
+    if not compares_momentum(runs):
         return rules
     return [rule for rule in _SHOWN if rule in rules] or rules[:3]
 

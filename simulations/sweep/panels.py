@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Cell, Setting, base_of, by_cell
+from simulations.sweep.summary import Cell, Setting, base_of, by_cell, compares_momentum
 
 matplotlib.use("Agg")
 
@@ -77,7 +77,7 @@ def _styles(
 ) -> tuple[dict[tuple[str, float], _Style], dict[str, _Style]]:
     """How to draw the curve of a rule and beta, and what the legend says."""
     beta = _best_beta(runs)
-    if any(run.config["beta"] == 0 for run in runs):
+    if compares_momentum(runs):
         colours = dict(zip(rules, cycle(_COLOURS), strict=False))
         curves = {
             (rule, one): _Style(colours[rule], line)

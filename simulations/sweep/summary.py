@@ -102,7 +102,7 @@ def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
             groups.setdefault(json.dumps(_rest(run), sort_keys=True), []).append(run)
     configs = [_rest(own[0]) for own in groups.values()]
     told_by = tuple(
-        key for key in configs[0]
+        key for key in (configs[0] if configs else ())
         if key != "num-malicious-nodes" and len({json.dumps(c.get(key)) for c in configs}) > 1
     )
     return [
@@ -143,6 +143,11 @@ def rules_in_order(rules: Iterable[str]) -> list[str]:
         return names.index(name), base, rule.count("|"), rule
 
     return sorted(set(rules), key=place)
+
+
+def compares_momentum(runs: Sequence[Run]) -> bool:
+    """Whether some of the runs have no momentum, for the others to be compared with."""
+    return any(run.config["beta"] == 0 for run in runs)
 
 
 def over_seeds(runs: Sequence[Run]) -> dict[Cell, Seeds]:
