@@ -23,13 +23,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = [
-    "tests/dropin", "tests/test_adversarial_grid.py", "tests/test_byzantine_clients.py",
-    "tests/test_checkpoint.py", "tests/test_deployment_files.py", "tests/test_intake.py",
-    "tests/test_metrics.py", "tests/test_replies.py", "tests/test_round.py",
+    "tests/dropin", "tests/grids", "tests/server", "tests/wire", "tests/test_strategy.py",
+    "tests/clients/test_byzantine_clients.py", "tests/simulations/test_deployment_files.py",
 ]
 ENGINES = [
-    "tests/test_attacks_on_ray.py",
-    "tests/test_deployment.py::test_six_supernodes_train_and_every_process_is_gone",
+    "tests/simulations/test_attacks_on_ray.py",
+    "tests/simulations/test_deployment.py::test_six_supernodes_train_and_every_process_is_gone",
 ]
 
 

@@ -28,13 +28,13 @@ from typing import Any
 import torch
 from flwr.app import ArrayRecord, Message
 
-import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up
+import flwr_resam.wire.flower  # noqa: F401  importing flwr sets its logger up
 from benchmarks.machine import processor
 from clients import data, models
 from clients.settings import ClientSettings
 from clients.training import train
 from flwr_resam import InProcessGrid
-from flwr_resam.grids.wrapper import GridWrapper
+from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.rows.threads import cores
 from simulations.engine import run_on_flower
 from simulations.experiment import Experiment

@@ -37,7 +37,7 @@ def measure(text: str, rows: Any, f: int, repeats: int, seconds: float) -> dict[
         return None
 
     def plain() -> Any:
-        with patch("flwr_resam.rows.compiled._kernels", lambda: None):
+        with patch("flwr_resam.rows.jit._kernels", lambda: None):
             return rule(rows, f=f)
 
     peers = peers_of(text, len(rows), f)

@@ -22,7 +22,7 @@ from clients.grouped import Gradients, can_group, grouped_gradients, regularise_
 from clients.partitions import share_of
 from clients.seeds import generator
 from clients.settings import ClientSettings
-from flwr_resam.packing import unpack
+from flwr_resam.wire.npy import unpack
 
 _EVALUATED = 250  # examples at a time; what a convolution makes of more no longer fits a cache
 

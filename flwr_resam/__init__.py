@@ -1,9 +1,9 @@
 """Byzantine-resilient federated learning for Flower: resilient averaging of momentums (RESAM)."""
 
+from .attacks.schedule import Schedule
 from .grids import AdversarialGrid, Adversary, InProcessGrid, PartitionedGrid, answer_partition
 from .momentum import WorkerMomentum, momentum_mod
 from .parse import parse_attack, parse_rule
-from .schedule import Schedule
 from .server.checkpoint import CheckpointError
 from .server.quorum import QuorumLostError
 from .strategy import Resam

@@ -18,11 +18,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from .buffers import buffer_names, checked_buffers
-from .checks import real
-from .errors import NOT_FINITE, requirement
-from .flower import logger
-from .packing import pack, record_of, unpack
+from .errors import NOT_FINITE, real, requirement
+from .wire.flower import logger
+from .wire.layout import buffer_names, checked_buffers
+from .wire.npy import pack, record_of, unpack
 
 MOMENTUM_KEY = "momentum"
 """The ArrayRecord of a reply that holds a momentum; any other name says: these are weights."""

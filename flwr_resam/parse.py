@@ -17,10 +17,10 @@ from typing import Any, Generic, TypeVar
 
 from .aggregators import AGGREGATORS, MDA
 from .attacks import ATTACKS, Attack
+from .attacks.schedule import ALWAYS, Schedule
 from .errors import requirement
 from .preaggregators import PREAGGREGATORS
 from .rule import Aggregator, Chain, PreAggregator
-from .schedule import ALWAYS, Schedule
 
 _ITEM = re.compile(r"\s*(?P<name>[A-Za-z0-9*_.-]+)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
 _PLAN = re.compile(

@@ -16,12 +16,17 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
-from .buffers import checked_buffers
-from .checks import check_whole
-from .flower import logger
+from .errors import check_whole
 from .rule import Aggregate, Aggregator, Round, checked_f
-from .server.aggregation import aggregate
-from .server.arguments import (
+from .server.aggregation import aggregate, checked_device, to_numpy
+from .server.asking import TolerantFedAvg
+from .server.checkpoint import Saver, settings_of
+from .server.descent import descend, size_of
+from .server.intake import Admitted, Rejection, admit
+from .server.ledger import Ledger, round_lines
+from .server.loop import EvaluateFn, Plan, run_rounds
+from .server.quorum import QuorumLostError, effective_faults
+from .server.settings import (
     Schedule,
     at_least_zero,
     check_fraction,
@@ -34,16 +39,9 @@ from .server.arguments import (
     checked_timeout,
     finite_rate,
 )
-from .server.asking import TolerantFedAvg
-from .server.descent import descend, size_of
-from .server.device import checked_device, to_numpy
-from .server.intake import Admitted, Rejection, admit
-from .server.layout import Layout
-from .server.ledger import Ledger, round_lines
-from .server.loop import EvaluateFn, Plan, run_rounds
-from .server.quorum import QuorumLostError, effective_faults
-from .server.replies import match
-from .server.saver import Saver, settings_of
+from .wire.flower import logger
+from .wire.layout import Layout, checked_buffers
+from .wire.replies import match
 
 
 class Resam(TolerantFedAvg):

@@ -22,12 +22,12 @@ import atheris
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-with atheris.instrument_imports(include=["flwr_resam.server.npy", "flwr_resam.server.intake",
-                                         "flwr_resam.server.layout", "flwr_resam.server.metrics"]):
+with atheris.instrument_imports(include=["flwr_resam.wire.npy", "flwr_resam.server.intake",
+                                         "flwr_resam.wire.layout", "flwr_resam.server.metrics"]):
+    from flwr_resam.rows.source import Segments
     from flwr_resam.server.intake import Rejection, read_reply
-    from flwr_resam.server.layout import Layout
     from flwr_resam.server.metrics import robust_metrics
-    from flwr_resam.server.segments import Segments
+    from flwr_resam.wire.layout import Layout
 
 MODEL = {
     "w": np.arange(6, dtype=np.float32).reshape(2, 3),

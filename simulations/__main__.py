@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from simulations.commands.experiments import compare, run, worst
-from simulations.commands.hardship import robustness, soak
+from simulations.commands.robustness import robustness, soak
 from simulations.commands.sweeps import figures, sweep
 from simulations.processes import exit_on_sigterm
 

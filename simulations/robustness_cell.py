@@ -19,7 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
 from flwr_resam import InProcessGrid, PartitionedGrid, Resam, answer_partition
-from flwr_resam.grids.wrapper import GridWrapper
+from flwr_resam.grids._wrapper import GridWrapper
 from simulations.bad_replies import BAD_REPLIES
 
 NODES = 8

@@ -19,7 +19,7 @@ from clients.byzantine import BYZANTINE_CLIENTS
 from clients.training import accuracy
 from flwr_resam import AdversarialGrid, InProcessGrid, Resam, parse_attack, parse_rule
 from flwr_resam.attacks import ATTACKS
-from flwr_resam.grids.wrapper import GridWrapper
+from flwr_resam.grids._wrapper import GridWrapper
 from simulations.experiment import Experiment
 
 SAMPLES = 50

@@ -16,7 +16,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from hypothesis import settings
 
-import flwr_resam.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
+import flwr_resam.wire.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
 from flwr_resam import InProcessGrid
 from simulations.processes import ProcessGroup, free_ports
 from tests.support import idx

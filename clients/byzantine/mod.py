@@ -10,7 +10,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from clients.seeds import generator
 from flwr_resam.attacks import Attack
-from flwr_resam.grids.forgery import Form
+from flwr_resam.grids._forgery import Form
 from flwr_resam.momentum import server_round_of
 from flwr_resam.parse import Plan
 from flwr_resam.rule import Round

@@ -10,13 +10,11 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from ..checks import check_positive, check_whole
-from ..errors import requirement
+from ..errors import check_positive, check_whole, requirement
 from ..rows.geometry import Geometry
-from ..rows.joined import Joined
-from ..rows.updates import Array, Updates
+from ..rows.updates import Array, Joined, Updates
 from ..rule import Aggregate, Aggregator, Round
-from .memory import add_rows, majority_centre, row_nodes, settle, within
+from ._memory import add_rows, majority_centre, row_nodes, settle, within
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
-from .spectrum import centred, top_direction
+from ._spectrum import centred, top_direction
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_positive, check_whole
-from ..clip import clip_factors
-from ..rows.joined import Joined
-from ..rows.updates import Updates
+from ..errors import check_positive, check_whole
+from ..rows.geometry import clip_factors
+from ..rows.updates import Joined, Updates
 from ..rule import Aggregate, Aggregator, Round
 
 

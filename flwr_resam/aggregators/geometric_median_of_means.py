@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_whole, checked_f
-from ..errors import requirement
+from ..errors import check_whole, checked_f, requirement
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 from .geometric_median import GeometricMedian

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..rows.geometry import Geometry
 from ..rows.updates import Updates
 from ..rule import Aggregate, Round, WeightRule
-from .diameter import Subset, smallest_diameter
+from ._diameter import Subset, smallest_diameter
 
 _NOTE = (
     "`mda`: the search for the least diameter was cut short; the rows averaged have at most "

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_whole
-from ..errors import requirement
+from ..errors import check_whole, requirement
 from ..rows.geometry import Geometry
 from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
-from .memory import row_nodes
+from ._memory import row_nodes
 
 
 @dataclass(frozen=True)

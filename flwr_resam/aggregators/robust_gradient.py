@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
-from .spectrum import centred
+from ._spectrum import centred
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_positive, check_whole
-from ..errors import requirement
+from ..errors import check_positive, check_whole, requirement
 from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
-from .memory import add_rows, majority_centre, row_nodes, settle, within
+from ._memory import add_rows, majority_centre, row_nodes, settle, within
 
 _ROUNDING = 1e-6  # of float32, with room
 

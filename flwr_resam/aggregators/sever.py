@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_whole
+from ..errors import check_whole
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
-from .spectrum import centred, top_direction
+from ._spectrum import centred, top_direction
 
 
 @dataclass(frozen=True)

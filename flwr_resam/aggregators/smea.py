@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import requirement
 from ..rows.geometry import Geometry
 from ..rule import WeightRule, checked_f
-from .spectrum import centred
+from ._spectrum import centred
 
 _MOST_SUBSETS = 100_000
 _AT_ONCE = 2048

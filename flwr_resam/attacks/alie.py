@@ -9,9 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_finite, check_whole
-from ..errors import requirement
-from ..rows.moments import mean_and_deviation
+from ..errors import check_finite, check_whole, requirement
+from ..rows.sums import mean_and_deviation
 from ..rule import Aggregator, Round
 from .attack import Attack, MemorylessAttack
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows.moments import mean_of
+from ..rows.sums import mean_of
 from ..rule import Round
 from .attack import MemorylessAttack
 

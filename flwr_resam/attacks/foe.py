@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_finite
-from ..rows.moments import mean_of
+from ..errors import check_finite
+from ..rows.sums import mean_of
 from ..rule import Round
 from .attack import MemorylessAttack
 

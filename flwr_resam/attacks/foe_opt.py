@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows.moments import mean_of
-from .optimised import Optimised
+from ..rows.sums import mean_of
+from ._optimised import Optimised
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_finite
+from ..errors import check_finite
 from ..rule import Round
 from .attack import MemorylessAttack
 

@@ -13,17 +13,16 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from ..attacks import Attack
-from ..checks import check_whole
-from ..errors import requirement
-from ..flower import logger, number_message
+from ..attacks.schedule import ALWAYS, Schedule
+from ..errors import check_whole, requirement
 from ..momentum import server_round_of
 from ..rows.threads import in_order, threads_for
 from ..rule import Round
-from ..schedule import ALWAYS, Schedule
+from ..wire.exchange import exchange
+from ..wire.flower import logger, number_message
+from ._forgery import Form
+from ._wrapper import GridWrapper
 from .adversary import Adversary, checked_adversaries
-from .exchange import exchange
-from .forgery import Form
-from .wrapper import GridWrapper
 
 
 class AdversarialGrid(GridWrapper):

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from flwr.serverapp import Grid
 
 from ..attacks import Attack
-from ..checks import making
-from ..errors import requirement
-from ..schedule import ALWAYS, Schedule
+from ..attacks.schedule import ALWAYS, Schedule
+from ..errors import making, requirement
 
 
 @dataclass(frozen=True)

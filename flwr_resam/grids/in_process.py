@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from ..errors import requirement
-from ..flower import SUPERLINK_NODE_ID, become_server, number_message, received
+from ..wire.flower import SUPERLINK_NODE_ID, become_server, number_message, received
 
 _CLIENT_APP_RAISED = 1
 _RUN_ID = 1

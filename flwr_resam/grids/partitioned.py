@@ -16,10 +16,10 @@ from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from ..flower import logger
-from ..server.replies import match
-from .exchange import exchange
-from .wrapper import GridWrapper
+from ..wire.exchange import exchange
+from ..wire.flower import logger
+from ..wire.replies import match
+from ._wrapper import GridWrapper
 
 _ACTION = "partition"
 _KEY = "partition-id"

@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clip import clip_factors
-from ..rows.geometry import Geometry
+from ..rows.geometry import Geometry, clip_factors
 from ..rule import PreAggregator, Round
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_whole
+from ..errors import check_whole
 from ..rows.geometry import Geometry
 from ..rule import PreAggregator, Round
 

@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_positive
-from ..clip import clip_factors
-from ..rows.geometry import Geometry
+from ..errors import check_positive
+from ..rows.geometry import Geometry, clip_factors
 from ..rule import PreAggregator, Round
 
 

@@ -1,1 +1,1 @@
-"""The n rows of a round: the pass that measures them and the pass that combines them."""
+"""The n rows of a round: where they lie, how they are measured, ordered, summed and combined."""

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-from .compiled import flat_rows, kernels_for
+from .jit import flat_rows, kernels_for
 from .network import comparator_table, order_rows
 
 Array: TypeAlias = Any

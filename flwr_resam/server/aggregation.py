@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
+from numpy.typing import NDArray
 
 from ..aggregators.median import Median
-from ..round import Round
+from ..errors import requirement
+from ..rows.source import Columns
 from ..rows.updates import Row, Updates
-from ..rule import Aggregate, Aggregator
-from .device import on_device
-from .segments import Columns
+from ..rule import Aggregate, Aggregator, Round
 
 
 def aggregate(
@@ -49,3 +50,52 @@ def aggregate(
     buffers = Median()(Updates(on_device(last, device)), f=min(f, (len(rows) - 1) // 2))
     xp = array_namespace(done.vector)
     return replace(done, vector=xp.concat([done.vector, buffers]))
+
+
+_CHUNK = 1 << 22
+
+
+def checked_device(device: str | None) -> str | None:
+    """Return the device, or raise before any work where torch or the device is missing."""
+    if not device:
+        return None
+    try:
+        import torch
+    except ImportError as error:
+        raise requirement(
+            "device", "be None where torch is not installed", repr(device),
+            "Install torch, or leave `device` out to aggregate with NumPy", error=ImportError,
+        ) from error
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise requirement(
+            "device", "name a device that torch can use here", repr(device),
+            'Use "cpu", or leave `device` out to aggregate with NumPy',
+        ) from error
+    return device
+
+
+def on_device(rows: Sequence[Row], device: str | None) -> Any:
+    """Return the rows as they are, or as an (n, d) tensor on the device."""
+    if device is None:
+        return rows
+    import torch
+
+    dtype = np.result_type(np.float32, *(row.dtype for row in rows))
+    size = rows[0].size
+    buffer = np.empty(min(size, _CHUNK), dtype=dtype)
+    matrix = torch.empty(
+        (len(rows), size), dtype=torch.from_numpy(buffer[:0]).dtype, device=device
+    )
+    for index, row in enumerate(rows):
+        for start in range(0, size, _CHUNK):
+            stop = min(start + _CHUNK, size)
+            row.read(start, stop, buffer[: stop - start])
+            matrix[index, start:stop] = torch.from_numpy(buffer[: stop - start])
+    return matrix
+
+
+def to_numpy(vector: Any) -> NDArray[Any]:
+    """A vector on the host, as the rules return it."""
+    return np.asarray(vector.cpu() if hasattr(vector, "cpu") else vector)

@@ -22,13 +22,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 from ..aggregators import Median
-from ..flower import logger
 from ..rule import Aggregator
+from ..wire.flower import logger
+from ..wire.layout import Layout
+from ..wire.replies import match
 from .intake import Admitted, printable
-from .layout import Layout
 from .metrics import robust_metrics
 from .quorum import effective_faults
-from .replies import match
 from .sampling import connected, instructions, sample
 
 MetricsFn = Callable[[list[RecordDict], str], MetricRecord]

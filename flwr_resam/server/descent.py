@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
 from ..rows.threads import in_order, threads_for
-from .layout import Entry, Layout, fitting
+from ..wire.layout import Entry, Layout, fitting
 
 _CHUNK = 1 << 16
 

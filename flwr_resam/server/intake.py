@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ..errors import NOT_FINITE
 from ..momentum import MOMENTUM_KEY
+from ..rows.source import Segments
 from ..rows.threads import in_order, threads_for
-from .layout import Layout
-from .replies import Replies, Stray
-from .segments import Segments
+from ..wire.layout import Layout
+from ..wire.replies import Replies, Stray
 
 _CHUNK = 1 << 18
 RECORDS = (ArrayRecord, MetricRecord, ConfigRecord)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..json_lines import read_json_lines, rewrite_lines
-from ..rows.distances import distances
+from ..rows.sums import distances
 from ..rows.updates import Row
 from ..rule import Aggregate
 from .intake import Admitted

@@ -15,8 +15,8 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from ..flower import logger
-from ..grids.exchange import exchange
+from ..wire.exchange import exchange
+from ..wire.flower import logger
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 

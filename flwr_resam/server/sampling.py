@@ -16,7 +16,7 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from ..flower import logger, number_message
+from ..wire.flower import logger, number_message
 
 _POLL = 1.0
 _SAY_EVERY = 10.0

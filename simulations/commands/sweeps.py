@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 
 from flwr_resam.errors import requirement
-from simulations.commands.shared import (
-    RunConfig,
-    console,
-    failure,
-    progress_bar,
-    read_overrides,
-)
+from simulations.commands.shared import RunConfig, console, failure, progress_bar, read_overrides
 from simulations.sweep.evidence import draw
 from simulations.sweep.grid import read_grid
 from simulations.sweep.runner import missing

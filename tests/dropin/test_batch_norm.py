@@ -7,7 +7,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
 from flwr_resam import WorkerMomentum, momentum_mod
-from flwr_resam.flower import become_server
+from flwr_resam.wire.flower import become_server
 from tests.dropin.driver import TWO_LINES, load, run
 
 CLIENT = "app = ClientApp()\n"

@@ -6,7 +6,7 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid, Resam, momentum_mod
-from flwr_resam.grids.wrapper import GridWrapper
+from flwr_resam.grids._wrapper import GridWrapper
 
 BETA = 0.9
 

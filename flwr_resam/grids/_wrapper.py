@@ -1,0 +1,61 @@
+"""A grid that passes everything on to another; what the grids of this folder are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from ..wire.exchange import exchange
+
+
+class GridWrapper(Grid):
+    """Delegate every call to the grid inside."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    @property
+    def inner(self) -> Grid:
+        """The grid inside."""
+        return self._grid
+
+    def set_run(self, run: Any) -> None:
+        """Set the run of the grid inside."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        """The run of the grid inside."""
+        return self._grid.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message as the grid inside does."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """List the nodes of the grid inside."""
+        return self._grid.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Push through the grid inside."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Pull through the grid inside."""
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send and receive through the grid inside."""
+        return exchange(self._grid, messages, timeout=timeout)

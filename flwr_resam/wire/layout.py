@@ -1,0 +1,289 @@
+"""ArrayRecord <-> flat row, from the server's own record: names, shapes, dtypes, offsets.
+
+The server's record is the only authority: what a reply claims about itself is compared with
+this, never believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
+
+from ..errors import requirement
+from .npy import pack, read_header, write_header
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named array of the model.
+
+    Attributes
+    ----------
+    name, shape, dtype
+        As in the server's record.
+    offset : int or None
+        Where its coordinates start in the flat row; None for integers and booleans, which are
+        counters and masks rather than parameters, and keep the server's value.
+    buffer : bool
+        Whether it holds statistics of the data, such as a batch norm's running variance.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int | None
+    buffer: bool = False
+
+    @cached_property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @cached_property
+    def headers(self) -> tuple[bytes, bytes]:
+        """The bytes before the payload, in C and in Fortran order."""
+        return (
+            write_header(self.dtype, self.shape, False),
+            write_header(self.dtype, self.shape, True),
+        )
+
+    def locate(self, data: bytes) -> tuple[int, bool]:
+        """Where the payload starts and whether it is in Fortran order; the payload stays unread.
+
+        Raises
+        ------
+        ValueError
+            If ``data`` is not an npy file of exactly this shape, dtype and length.
+        """
+        start, fortran = self._header(data)
+        expected = self.size * self.dtype.itemsize
+        if len(data) - start != expected:
+            raise ValueError(f"`{self.name}` holds {len(data) - start} bytes, not {expected}")
+        return start, fortran
+
+    def view(self, data: bytes) -> NDArray[Any]:
+        """The elements in ``data`` as a 1-d array in C order: a view, a copy only if Fortran.
+
+        Raises
+        ------
+        ValueError
+            If ``data`` is not an npy file of exactly this shape, dtype and length.
+        """
+        start, fortran = self.locate(data)
+        if self.size == 0:
+            return np.empty(0, self.dtype)
+        flat = np.frombuffer(data, self.dtype, offset=start)
+        return flat.reshape(self.shape[::-1]).T.reshape(-1) if fortran else flat
+
+    def _header(self, data: bytes) -> tuple[int, bool]:
+        for header, fortran in zip(self.headers, (False, True), strict=True):
+            if data.startswith(header):
+                return len(header), fortran
+        # Another NumPy, or another library, may write and pad its headers differently.
+        try:
+            found = read_header(data)
+        except ValueError as error:
+            raise ValueError(f"`{self.name}` is {error}") from None
+        if found.shape != self.shape or found.descr != self.dtype.str:
+            raise ValueError(
+                f"`{self.name}` is {found.descr} {_shape(found.shape)} "
+                f"instead of {self.dtype.str} {self.shape}"
+            )
+        return found.start, found.fortran
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The entries of a model, in the order of the server's record.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> record = ArrayRecord({"w": Array(np.zeros((2, 3), np.float32)), "n": Array(np.array(7))})
+    >>> Layout.of(record).size
+    6
+    """
+
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, record: ArrayRecord, buffers: Collection[str] | None = None) -> Layout:
+        """Read the layout of the server's own record: in a row, buffers come last.
+
+        Parameters
+        ----------
+        record : ArrayRecord
+            The model.
+        buffers : collection of str, optional
+            Which of its arrays are buffers; see `buffer_names`.
+
+        Raises
+        ------
+        ValueError
+            If an array is not real floating-point, integer or boolean, or none is a
+            floating-point parameter.
+        """
+        named = buffer_names(record, buffers)
+        entries = [_entry(name, array, name in named) for name, array in record.items()]
+        offset = 0
+        for last in (False, True):
+            for index, entry in enumerate(entries):
+                if entry.offset is not None and entry.buffer == last:
+                    entries[index] = replace(entry, offset=offset)
+                    offset += entry.size
+        layout = cls(tuple(entries))
+        if layout.learnt == 0:
+            raise requirement(
+                "initial_arrays", "hold floating-point parameters", f"{len(entries)} array(s), "
+                "none floating-point with elements", "Give the model's parameters to `start`",
+            )
+        return layout
+
+    @cached_property
+    def parameters(self) -> tuple[Entry, ...]:
+        """The floating-point entries in the order of the flat row, buffers last."""
+        floating = [entry for entry in self.entries if entry.offset is not None]
+        return tuple(sorted(floating, key=lambda entry: entry.buffer))
+
+    @cached_property
+    def size(self) -> int:
+        """d, the number of coordinates of the flat row."""
+        return sum(entry.size for entry in self.parameters)
+
+    @cached_property
+    def learnt(self) -> int:
+        """How many coordinates are parameters; the rest of the flat row belongs to buffers."""
+        return sum(entry.size for entry in self.parameters if not entry.buffer)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """A dtype that holds every parameter's: the one of the flat row."""
+        return np.result_type(*(entry.dtype for entry in self.parameters))
+
+    def views(self, record: ArrayRecord) -> list[NDArray[Any]]:
+        """The parameters of ``record`` as 1-d arrays, in order; zero-copy where possible."""
+        return [entry.view(record[entry.name].data) for entry in self.parameters]
+
+    def flat(self, record: ArrayRecord) -> NDArray[Any]:
+        """The parameters of ``record`` as one (d,) vector: a copy."""
+        return np.concatenate(self.views(record))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short text that two layouts share if they are the same."""
+        entries = [(e.name, e.shape, e.dtype.str, e.buffer) for e in self.entries]
+        digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:12]
+        return f"{len(entries)} arrays, {self.size} parameters, {digest}"
+
+    def check_finite(self, record: ArrayRecord) -> None:
+        """Raise for a model with a NaN or an infinity, from which nothing can be learnt."""
+        for entry, values in zip(self.parameters, self.views(record), strict=True):
+            if not np.isfinite(values).all():
+                raise requirement(
+                    "initial_arrays", "be finite", f"a NaN or an infinity in `{entry.name}`",
+                    "Initialise the model anew",
+                )
+
+    def record(self, vector: NDArray[Any], integers: ArrayRecord) -> ArrayRecord:
+        """Cut a flat (d,) vector into a record; integer entries are taken from ``integers``."""
+        arrays: dict[str, Array] = {}
+        for entry in self.entries:
+            if entry.offset is None:
+                arrays[entry.name] = integers[entry.name]
+                continue
+            part = vector[entry.offset : entry.offset + entry.size]
+            arrays[entry.name] = pack(fitting(part, entry.dtype).reshape(entry.shape))
+        return ArrayRecord(arrays)
+
+
+def _entry(name: str, array: Array, buffer: bool) -> Entry:
+    """One array of the server's record; a floating-point one gets its offset later."""
+    try:
+        header = read_header(array.data)
+    except ValueError as error:
+        raise requirement(
+            "initial_arrays", "hold NumPy arrays as Flower's `Array(ndarray)` makes them",
+            f"`{name}`: {error}", "Build the record from arrays or from a state_dict",
+        ) from error
+    dtype = np.dtype(header.descr)
+    floating = np.issubdtype(dtype, np.floating)
+    if not floating and dtype.kind not in "iub":
+        raise requirement(
+            "initial_arrays", "hold real or integer arrays",
+            f"`{name}` of dtype {dtype}", "Convert it to float32",
+        )
+    return Entry(name, header.shape, dtype, 0 if floating else None, buffer)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return str(shape) if len(shape) <= 8 else f"of {len(shape)} dimensions"
+
+
+def fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round to ``dtype`` without overflowing to infinity."""
+    if values.dtype == dtype:
+        return values
+    limit = np.finfo(dtype).max
+    return np.asarray(np.clip(values, -limit, limit).astype(dtype))
+
+
+_CONVENTIONS = re.compile(
+    r"(^|[./_])(running_mean|running_var|moving_mean|moving_var(iance)?)$"
+    r"|(^|[./])batch_stats[./]"
+)
+
+
+def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -> frozenset[str]:
+    """Return which of the names are buffers.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The arrays of a model.
+    buffers : collection of str, optional
+        The buffers among them. None goes by the names that frameworks give: PyTorch's
+        ``running_mean`` and ``running_var``, Keras' ``moving_mean`` and ``moving_variance``,
+        and whatever Flax holds under ``batch_stats``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``buffers`` holds what is no name of an array: what is meant to be a buffer would take
+        momentum.
+
+    Examples
+    --------
+    >>> sorted(buffer_names(["0.weight", "1.running_var", "bn/moving_mean", "running_total"]))
+    ['1.running_var', 'bn/moving_mean']
+    >>> sorted(buffer_names(["0", "1", "2"], buffers=["2"]))
+    ['2']
+    """
+    if buffers is None:
+        return frozenset(name for name in names if _CONVENTIONS.search(name))
+    known, chosen = frozenset(names), checked_buffers(buffers) or frozenset()
+    if chosen - known:
+        raise requirement(
+            "buffers", "be names of the model's arrays", f"`{sorted(chosen - known)[0]}`",
+            f"Choose among {', '.join(sorted(known)[:20])}",
+        )
+    return chosen
+
+
+def checked_buffers(buffers: Collection[str] | None) -> frozenset[str] | None:
+    """Several names, or None; a single string is several letters."""
+    if buffers is None:
+        return None
+    if isinstance(buffers, str) or not all(isinstance(name, str) for name in buffers):
+        raise requirement(
+            "buffers", "be a list of the names of arrays", repr(buffers),
+            'Write buffers=["2", "3"]', error=TypeError,
+        )
+    return frozenset(buffers)

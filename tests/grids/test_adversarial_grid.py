@@ -1,0 +1,411 @@
+"""The omniscient adversary before Resam and before Flower's own strategies, all unchanged."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, MultiKrum
+
+from flwr_resam import (
+    AdversarialGrid,
+    Adversary,
+    InProcessGrid,
+    PartitionedGrid,
+    QuorumLostError,
+    Resam,
+    Schedule,
+)
+from flwr_resam.aggregators import Mean, MoNNA
+from flwr_resam.attacks import (
+    ALIE,
+    FOE,
+    Gaussian,
+    Huge,
+    MinMax,
+    NonFinite,
+    OptimisedFOE,
+    Replay,
+    SignFlip,
+    Zero,
+)
+from flwr_resam.grids._wrapper import GridWrapper
+from flwr_resam.momentum import server_round_of
+from tests.support import content, record
+
+N = 11
+
+
+def batch_norm_model():
+    """Weights, a float buffer in another dtype, and a counter."""
+    return ArrayRecord({
+        "weight": Array(np.ones((2, 3), np.float32)),
+        "running_mean": Array(np.zeros(2, np.float64)),
+        "num_batches_tracked": Array(np.array(5, np.int64)),
+    })
+
+
+def moved(arrays, step):
+    """What a plain client returns: its weights after training."""
+    return ArrayRecord({
+        "weight": Array((arrays["weight"].numpy() + step).astype(np.float32)),
+        "running_mean": Array((arrays["running_mean"].numpy() + 2 * step).astype(np.float64)),
+        "num_batches_tracked": Array(
+            # FedAvg makes 5.999... of counters that are 6, so round as a client must.
+            np.asarray(np.rint(arrays["num_batches_tracked"].numpy()) + 1, dtype=np.int64)
+        ),
+    })
+
+
+def plain_app(step=lambda partition, number: 1.0 + 0.01 * partition, seen=None):
+    """A ClientApp that knows nothing of Resam: weights in, weights out."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        number, partition = server_round_of(message), context.node_config["partition-id"]
+        if seen is not None:
+            seen.append((number, partition))
+        (arrays,) = message.content.array_records.values()
+        record = moved(arrays, step(partition, number))
+        # Clients may take the arrays out of the record that they were given.
+        for name in list(arrays):
+            arrays.pop(name)
+        metrics = MetricRecord({"num-examples": 10, "train-loss": 0.5})
+        return Message(RecordDict({"arrays": record, "metrics": metrics}), reply_to=message)
+
+    return app
+
+
+def trained(strategy, grid, rounds=1):
+    return strategy.start(grid, batch_norm_model(), num_rounds=rounds).arrays
+
+
+def everyone(**changes):
+    return {"fraction_evaluate": 0.0, "min_train_nodes": N, "min_available_nodes": N, **changes}
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_before_fedavg_the_difference_from_what_was_sent_is_attacked(rounds):
+    grid = AdversarialGrid(
+        InProcessGrid(plain_app(lambda i, t: 1.0), N), FOE(epsilon=2.0), partitions=[9, 10]
+    )
+    arrays = trained(FedAvg(**everyone()), grid, rounds)
+    step = (9 * 1.0 + 2 * -2.0) / N
+    np.testing.assert_allclose(arrays["weight"].numpy(), 1.0 + rounds * step, rtol=1e-5)
+    np.testing.assert_allclose(arrays["running_mean"].numpy(), rounds * 2 * step, rtol=1e-5)
+    # Counters are no coordinates: Byzantine nodes count along with the honest ones.
+    np.testing.assert_allclose(arrays["num_batches_tracked"].numpy(), 5 + rounds)
+
+
+FLOWERS = {
+    "fedavg": lambda: FedAvg(**everyone()),
+    "fedmedian": lambda: FedMedian(**everyone()),
+    "trimmed": lambda: FedTrimmedAvg(**everyone(), beta=0.2),
+    "krum": lambda: Krum(**everyone(), num_malicious_nodes=2),
+    "multikrum": lambda: MultiKrum(
+        **everyone(), num_malicious_nodes=2, num_nodes_to_select=5
+    ),
+    "bulyan": lambda: Bulyan(**everyone(), num_malicious_nodes=2),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FLOWERS))
+def test_flowers_own_strategies_run_against_it_for_several_rounds(name):
+    grid = AdversarialGrid(InProcessGrid(plain_app(), N), SignFlip(), partitions=[9, 10])
+    attacked = trained(FLOWERS[name](), grid, 3)["weight"].numpy()
+    alone = trained(FLOWERS[name](), InProcessGrid(plain_app(), N), 3)["weight"].numpy()
+    assert np.isfinite(attacked).all()
+    if name == "fedavg":
+        assert (attacked < alone - 0.5).all()
+    else:
+        np.testing.assert_allclose(attacked, alone, atol=0.2)
+
+
+@pytest.mark.parametrize("attack", [Huge(), NonFinite(), Gaussian(), Zero(), Replay()])
+def test_resam_withstands_what_a_device_can_do_alone(attack):
+    grid = AdversarialGrid(InProcessGrid(plain_app(), N), attack, partitions=[9, 10])
+    arrays = trained(Resam(2, min_available_nodes=N, fraction_evaluate=0.0), grid, 2)
+    np.testing.assert_allclose(arrays["weight"].numpy(), 3.0, atol=0.25)
+
+
+def test_huge_rows_fit_small_dtypes_and_non_finite_ones_stay_so():
+    sent = []
+
+    class Watched(GridWrapper):
+        def send_and_receive(self, messages, *, timeout=None):
+            replies = list(super().send_and_receive(messages, timeout=timeout))
+            sent.extend(r.content["arrays"]["w"].numpy() for r in replies)
+            return replies
+
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        (arrays,) = message.content.array_records.values()
+        return Message(RecordDict({"arrays": arrays}), reply_to=message)
+
+    model = ArrayRecord({"w": Array(np.full(3, -9.0, np.float16))})
+    for attack in (Huge(), NonFinite()):
+        grid = Watched(AdversarialGrid(InProcessGrid(app, 3), attack, partitions=[2]))
+        Resam(1, min_available_nodes=3, fraction_evaluate=0.0).start(grid, model, num_rounds=1)
+    assert sent[2].dtype == sent[5].dtype == np.float16
+    assert sent[2].tolist() == [-65504.0] * 3
+    assert not np.isfinite(sent[5]).any()
+
+
+def test_a_schedule_decides_when_and_honest_work_goes_on_in_between():
+    seen = []
+    grid = AdversarialGrid(
+        InProcessGrid(plain_app(seen=seen), N), FOE(), partitions=[10],
+        schedule=Schedule(start=2, every=3),
+    )
+    trained(Resam(1, Mean(), min_available_nodes=N, fraction_evaluate=0.0), grid, 7)
+    assert [number for number, partition in seen if partition == 10] == [1, 3, 4, 6, 7]
+    assert len(seen) == 7 * N - 2
+
+
+def test_a_random_schedule_is_repeatable_and_near_its_probability():
+    def rounds_on(seed):
+        seen = []
+        grid = AdversarialGrid(
+            InProcessGrid(plain_app(seen=seen), 3), FOE(), partitions=[2],
+            schedule=Schedule(probability=0.3), seed=seed,
+        )
+        trained(Resam(1, Mean(), min_available_nodes=3, fraction_evaluate=0.0), grid, 40)
+        return {*range(1, 41)} - {number for number, partition in seen if partition == 2}
+
+    on = rounds_on(1)
+    assert on == rounds_on(1) != rounds_on(2)
+    assert 5 <= len(on) <= 20
+
+
+def test_several_attacks_at_once_each_know_the_honest_rows_only():
+    nodes = InProcessGrid(plain_app(lambda i, t: float(i)), 6)
+    grid = AdversarialGrid(nodes, [
+        Adversary(FOE(epsilon=10.0), partitions=[4]),
+        Adversary(ALIE(z=2.0), nodes=[nodes.partitions[5]], schedule=Schedule(start=2)),
+    ])
+    strategy = Resam(2, Mean(), min_available_nodes=6, fraction_evaluate=0.0)
+    first = trained(strategy, grid, 1)["weight"].numpy()
+    # Round 1: partition 5 is honest still, and the adversary on 4 sees it.
+    honest = np.array([0.0, 1.0, 2.0, 3.0, 5.0])
+    np.testing.assert_allclose(first - 1.0, (honest.sum() - 10.0 * honest.mean()) / 6, rtol=1e-5)
+    second = trained(strategy, grid, 2)["weight"].numpy()
+    honest = np.arange(4.0)
+    # Updates are minus what was added, so ALIE's mu - z sigma is an addition of mu + z sigma.
+    alie = honest.mean() + 2.0 * honest.std(ddof=1)
+    expected = (honest.sum() - 10.0 * honest.mean() + alie) / 6
+    np.testing.assert_allclose(second - first, expected, rtol=1e-5)
+
+
+def test_memory_begins_anew_with_each_training():
+    nodes = InProcessGrid(plain_app(lambda i, t: float(t)), 3)
+    grid = AdversarialGrid(nodes, Replay(rounds=1), partitions=[2])
+    strategy = Resam(1, Mean(), min_available_nodes=3, fraction_evaluate=0.0)
+    for _ in range(2):
+        arrays = trained(strategy, grid, 3)
+        np.testing.assert_allclose(arrays["weight"].numpy(), 1 + (6 * 2 + 1 + 1 + 2) / 3, rtol=1e-5)
+
+
+def test_the_optimised_attack_meets_the_strategy_that_it_was_optimised_against():
+    rule = Mean()
+    attack = OptimisedFOE().against(rule, 2)
+    grid = AdversarialGrid(InProcessGrid(plain_app(), N), attack, partitions=[9, 10])
+    arrays = trained(Resam(2, rule, min_available_nodes=N, fraction_evaluate=0.0), grid)
+    assert (arrays["weight"].numpy() < -20.0).all()
+
+
+def test_an_optimised_attack_trusts_whom_the_rule_trusts():
+    rule = MoNNA(trusted=1)
+    attack = OptimisedFOE().against(rule, 1)
+    grid = AdversarialGrid(InProcessGrid(plain_app(), N), attack, partitions=[0])
+    trained(Resam(1, rule, min_available_nodes=N, fraction_evaluate=0.0), grid)
+    (state,) = grid.memory["states"]
+    assert state["trusted"] == list(grid.get_node_ids())[1]
+
+
+def test_malformed_honest_replies_are_not_known_and_not_copied():
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        (arrays,) = message.content.array_records.values()
+        partition = context.node_config["partition-id"]
+        metrics = MetricRecord({"num-examples": 1})
+        if partition == 0:
+            raise RuntimeError("out of memory")
+        record = moved(arrays, 1.0)
+        if partition == 1:
+            record["weight"] = Array("float32", (2, 3), "numpy.ndarray", b"nothing of the kind")
+        if partition == 2:
+            record = ArrayRecord({"weight": record["weight"]})
+        if partition == 3:
+            record["weight"] = Array(np.full((2, 3), np.nan, np.float32))
+        return Message(RecordDict({"arrays": record, "metrics": metrics}), reply_to=message)
+
+    grid = AdversarialGrid(InProcessGrid(app, 7), FOE(epsilon=3.0), partitions=[6])
+    arrays = trained(Resam(3, Mean(), min_available_nodes=7, fraction_evaluate=0.0), grid)
+    np.testing.assert_allclose(arrays["weight"].numpy(), 1.0 + (1.0 + 1.0 - 3.0) / 3, rtol=1e-5)
+
+
+def test_where_nothing_is_known_byzantine_nodes_are_silent(caplog):
+    def nobody(partition, number):
+        raise RuntimeError("down")
+
+    for attack, step in ((FOE(), nobody), (MinMax(), lambda i, t: 1.0 if i == 0 else nobody(i, t))):
+        grid = AdversarialGrid(InProcessGrid(plain_app(step), 3), attack, partitions=[2])
+        with caplog.at_level("WARNING", logger="flwr"), pytest.raises(QuorumLostError):
+            Resam(1, min_available_nodes=3, fraction_evaluate=0.0).start(
+                grid, batch_norm_model(), num_rounds=1
+            )
+    assert "no honest reply that it can read: silent" in caplog.text
+    assert "`min-max` is silent: `honest` must hold at least 2" in caplog.text
+
+
+def test_partitions_are_found_through_a_partitioned_grid():
+    from flwr_resam import answer_partition
+
+    app = plain_app(lambda i, t: 1.0)
+    answer_partition(app)
+    nodes = PartitionedGrid(InProcessGrid(app, 4), 4)
+    assert nodes.partitions == InProcessGrid(app, 4).partitions
+    grid = AdversarialGrid(nodes, FOE(epsilon=4.0), partitions=[3])
+    arrays = trained(Resam(1, Mean(), min_available_nodes=4, fraction_evaluate=0.0), grid)
+    np.testing.assert_allclose(arrays["weight"].numpy(), 1.0 + (3.0 - 4.0) / 4, rtol=1e-6)
+
+
+def test_nodes_that_do_not_say_their_partition_in_time_are_last_unless_they_are_half(caplog):
+    from flwr_resam import answer_partition
+
+    class Deaf(GridWrapper):
+        def __init__(self, grid, silent):
+            super().__init__(grid)
+            self.silent = silent
+
+        def send_and_receive(self, messages, *, timeout=None):
+            return list(super().send_and_receive(messages, timeout=timeout))[self.silent :]
+
+    app = plain_app(lambda i, t: 1.0)
+    answer_partition(app)
+    inner = InProcessGrid(app, 5)
+    first, second, *others = inner.get_node_ids()
+    grid = PartitionedGrid(Deaf(inner, 2), 5, timeout=5.0)
+    assert list(grid.get_node_ids()) == [*others, first, second]
+    assert f"Node {first} did not say its partition" in caplog.text
+    with pytest.raises(TimeoutError, match=r"Only 2 of 5 connected nodes said within 5 s"):
+        PartitionedGrid(Deaf(inner, 3), 5, timeout=5.0)
+
+
+@pytest.mark.parametrize(
+    ("attack", "where", "message"),
+    [
+        (FOE(), {}, "`nodes` must name at least one Byzantine node for `foe`"),
+        (FOE(), {"nodes": [99]}, r"`nodes` must be connected nodes\. Found \[99\]"),
+        (FOE(), {"partitions": [3, 7]}, r"`partitions` must be held by connected.*Found \[7\]"),
+        (FOE(), {"partitions": [0, 1, 2, 3]}, "`honest` must hold at least 1 row"),
+        (MinMax(), {"partitions": [1, 2, 3]}, "`honest` must hold at least 2 row.*Found 1"),
+        (OptimisedFOE(), {"partitions": [1]}, "`aggregator` must be the defender's rule"),
+        (
+            [Adversary(FOE(), partitions=[1]), Adversary(ALIE(), nodes=[3])], {},
+            "`nodes` must have one attack each",
+        ),
+        ([Adversary(FOE(), partitions=[1])], {"partitions": [2]}, "given with each adversary"),
+        (FOE, {"partitions": [1]}, r"`attack` must be an attack.*Write FOE\(\)"),
+        ([], {}, "`attack` must be an attack"),
+        ("foe", {"partitions": [1]}, r"""Found 'foe'\. Write parse_attack\("foe"\)"""),
+        (None, {"partitions": [1]}, r"`attack` must be an attack.*Found None\. Write FOE\(\)"),
+        (Adversary(FOE(), nodes=[1]), {}, r"`attack` must be .*a list.*Put it in a list"),
+        ([FOE(epsilon=2.0)], {}, r"list of adversaries.*Write Adversary\(FOE\(epsilon=2\.0\), nodes="),
+        ([FOE], {"partitions": [1]}, r"Write Adversary\(FOE\(\), nodes="),
+        (["foe"], {}, r"""Write Adversary\(parse_attack\("foe"\), nodes="""),
+        (FOE(), {"partitions": [1], "seed": 1.5}, "`seed` must be a whole number.*Found seed = 1.5"),
+    ],
+)
+def test_what_cannot_be_is_said_before_training(attack, where, message):
+    with pytest.raises(ValueError, match=message):
+        AdversarialGrid(InProcessGrid(plain_app(), 4), attack, **where)
+
+
+def test_an_adversary_has_an_attack():
+    with pytest.raises(ValueError, match=r"""must be an attack\. Found 'foe'\. Write parse_attack\("foe"\)"""):
+        Adversary("foe", partitions=[1])
+
+
+def test_partitions_need_a_grid_that_knows_them():
+    with pytest.raises(ValueError, match=r"Wrap it first: PartitionedGrid"):
+        AdversarialGrid(GridWrapper(InProcessGrid(plain_app(), 4)), FOE(), partitions=[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"start": 0}, "a round, from 1"), ({"every": 0}, "`every` must be at least 1"),
+     ({"probability": 0.0}, "above 0 and at most 1"), ({"probability": 1.5}, "at most 1")],
+)
+def test_a_schedule_that_cannot_be_is_said(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(**changes)
+
+
+def test_what_is_forged_does_not_depend_on_who_answers_first():
+    class Reversed(GridWrapper):
+        def send_and_receive(self, messages, *, timeout=None):
+            return list(super().send_and_receive(messages, timeout=timeout))[::-1]
+
+    def forged(wrap):
+        app = ClientApp()
+
+        @app.train()
+        def train(message, context):
+            i = context.node_config["partition-id"]
+            reply = content(record(weight=np.ones(2) * i), key="momentum", loss=float(i))
+            return Message(reply, reply_to=message)
+
+        nodes = wrap(InProcessGrid(app, 5))
+        byzantine = list(nodes.get_node_ids())[4]
+        grid = AdversarialGrid(nodes, FOE(), nodes=[byzantine])
+        sent = RecordDict({
+            "arrays": record(weight=np.zeros(2)), "config": ConfigRecord({"server-round": 1}),
+        })
+        messages = [Message(sent, node, "train") for node in grid.get_node_ids()]
+        (reply,) = (
+            reply for reply in grid.send_and_receive(messages)
+            if reply.metadata.src_node_id == byzantine
+        )
+        return reply.content
+
+    assert forged(Reversed) == forged(lambda grid: grid)
+
+
+@pytest.mark.parametrize("lie", [RecordDict(), [1], 0, -1, 2.5, "error"])
+def test_one_node_that_lies_about_its_partition_does_not_keep_the_rest_from_starting(lie, caplog):
+    app = ClientApp()
+
+    @app.query("partition")
+    def answer(message, context):
+        partition = said = context.node_config["partition-id"]
+        if partition == 3:
+            said = lie
+        if said == "error":
+            raise RuntimeError("no")
+        if isinstance(said, RecordDict):
+            return Message(said, reply_to=message)
+        return Message(RecordDict({"node": MetricRecord({"partition-id": said})}), reply_to=message)
+
+    inner = InProcessGrid(app, 5)
+    grid = PartitionedGrid(inner, 5)
+    ids = list(inner.get_node_ids())
+    last = {ids[3], ids[0]} if lie == 0 else {ids[3]}
+    assert list(grid.get_node_ids()) == [i for i in ids if i not in last] + sorted(last)
+    assert f"Node {ids[3]} holds no partition of its own" in caplog.text
+
+
+def test_nodes_that_were_all_set_up_alike_are_an_error():
+    from flwr_resam import answer_partition
+
+    app = ClientApp()
+    answer_partition(app)
+    grid = InProcessGrid(app, 4)
+    for context in grid.contexts.values():
+        context.node_config["partition-id"] = 0
+    with pytest.raises(ValueError, match=r"must hold its own partition\. Found \[0, 0, 0, 0\]"):
+        PartitionedGrid(grid, 4)

@@ -1,0 +1,64 @@
+"""The step of the model, written straight into the bytes of the next record."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from flwr.app import Array
+
+from flwr_resam.server.descent import descend, size_of
+from flwr_resam.wire.layout import Layout
+from tests.support import record
+
+
+def model(dtype=np.float32, d=200_000):
+    generator = np.random.default_rng(0)
+    return record(
+        w=generator.normal(size=(2, d // 2)).astype(dtype), steps=np.array(7),
+        b=np.array(0.5, dtype), none=np.empty((0, 3), dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.dtype(">f4")])
+def test_the_next_model_is_what_numpy_would_save(dtype):
+    theta = model(dtype)
+    layout = Layout.of(theta)
+    direction = np.random.default_rng(1).normal(size=layout.size).astype(np.float32)
+    moved = (1.0 - 0.5 * 0.1) * layout.flat(theta).astype(np.float64) - 0.5 * direction
+    found = descend(layout, theta, direction, 0.5, 0.1)
+    assert list(found) == list(theta)
+    for entry in layout.parameters:
+        expected = moved[entry.offset : entry.offset + entry.size].astype(dtype)
+        saved = Array(expected.reshape(entry.shape))
+        assert found[entry.name].data == saved.data
+        assert (found[entry.name].dtype, found[entry.name].shape) == (saved.dtype, saved.shape)
+    assert found["steps"].data == theta["steps"].data
+
+
+def test_what_is_too_large_for_the_dtype_stops_at_its_end():
+    theta = record(w=np.array([60000.0, -60000.0], np.float16))
+    found = descend(Layout.of(theta), theta, np.array([-1e30, 1e30], np.float32), 1.0, 0.0)
+    np.testing.assert_array_equal(found["w"].numpy(), [65504.0, -65504.0])
+
+
+def test_it_takes_the_memory_of_the_new_model_and_little_more():
+    theta = model(d=4_000_000)
+    layout = Layout.of(theta)
+    direction = np.ones(layout.size, np.float32)
+    descend(layout, theta, direction, 1.0, 0.0)
+    tracemalloc.start()
+    try:
+        descend(layout, theta, direction, 1.0, 0.0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.25 * 4 * layout.size
+
+
+def test_the_size_of_a_vector():
+    vector = np.random.default_rng(2).normal(size=1_000_000).astype(np.float32)
+    assert size_of(vector) == pytest.approx(np.linalg.norm(vector.astype(float)), rel=1e-12)
+    assert size_of(np.array([3e200, -4e200])) == pytest.approx(5e200)
+    assert size_of(np.zeros(0)) == 0.0
+    assert np.isnan(size_of(np.array([1.0, np.nan])))
+    assert np.isnan(size_of(np.array([-np.inf, 1.0])))

@@ -1,0 +1,127 @@
+"""Statistics of the data are aggregated apart: no faulty node bends a variance."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from flwr_resam import InProcessGrid, Resam, WorkerMomentum, momentum_mod, parse_rule
+from flwr_resam.aggregators import MDA, Mean
+from flwr_resam.wire.layout import Layout
+from tests.support import record
+
+MODEL = {
+    "bn.running_var": np.full(3, 0.02, np.float32),
+    "w": np.zeros((40, 10), np.float32),
+    "bn.num_batches_tracked": np.array(5),
+    "bn.running_mean": np.zeros(3, np.float32),
+    "b": np.zeros(10, np.float32),
+}
+BUFFERS = ("bn.running_var", "bn.running_mean")
+
+
+def test_a_row_holds_parameters_first_and_buffers_last():
+    layout = Layout.of(record(**MODEL))
+    assert [entry.name for entry in layout.parameters] == ["w", "b", *BUFFERS]
+    assert (layout.learnt, layout.size) == (410, 416)
+    assert Layout.of(record(**MODEL), buffers=["b"]).learnt == 406
+    assert layout.fingerprint != Layout.of(record(**MODEL), buffers=["b"]).fingerprint
+    back = layout.record(layout.flat(record(**MODEL)), integers=record(**MODEL))
+    for name, value in MODEL.items():
+        np.testing.assert_array_equal(back[name].numpy(), value)
+
+
+def test_a_model_of_buffers_alone_is_refused():
+    with pytest.raises(ValueError, match="hold floating-point parameters"):
+        Layout.of(record(**{name: MODEL[name] for name in BUFFERS}))
+
+
+def one_round(rule, replies, **options):
+    """Let Resam aggregate weights that nodes sent for MODEL; return the next model."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        arrays = {k: Array(np.asarray(v)) for k, v in
+                  replies[context.node_config["partition-id"]].items()}
+        content = RecordDict({
+            "arrays": ArrayRecord(arrays), "metrics": MetricRecord({"num-examples": 1})
+        })
+        return Message(content, reply_to=message)
+
+    strategy = Resam(aggregator=rule, min_available_nodes=len(replies), fraction_evaluate=0.0,
+                     **options)
+    grid = InProcessGrid(app, len(replies))
+    result = strategy.start(grid, record(**MODEL), num_rounds=1)
+    return {name: array.numpy() for name, array in result.arrays.items()}
+
+
+def weights(rng, variance):
+    drawn = {name: MODEL[name] + rng.normal(size=MODEL[name].shape).astype(np.float32)
+             for name in ("w", "b")}
+    return {**MODEL, **drawn, "bn.running_var": np.full(3, variance, np.float32)}
+
+
+@pytest.mark.parametrize("rule", ["mda", "gm", "cwtm", "nnm | cwtm", "krum*", "centered"])
+def test_a_variance_stays_among_the_honest_ones(rule):
+    rng = np.random.default_rng(3)
+    honest = [weights(rng, variance) for variance in (0.01, 0.015, 0.02, 0.025, 0.03)]
+    # No farther from the others than noisy parameters put them from each other.
+    faulty = [
+        {**honest[0], "bn.running_var": np.full(3, -4.0, np.float32)},
+        {**honest[1], "bn.running_var": np.full(3, -4.0, np.float32)},
+    ]
+    chosen = parse_rule("cc(radius=5.0)" if rule == "centered" else rule)
+    found = one_round(chosen, [*honest, *faulty], num_malicious_nodes=2)
+    assert found["bn.running_var"].min() >= 0.01 - 1e-6
+    assert found["bn.running_var"].max() <= 0.03 + 1e-6
+    named = one_round(MDA(), [*honest, *faulty], num_malicious_nodes=2, buffers=())
+    assert named["bn.running_var"].min() < 0  # as one row with the parameters
+
+
+def test_a_buffer_takes_neither_learning_rate_nor_decay():
+    rng = np.random.default_rng(4)
+    replies = [weights(rng, 0.5) for _ in range(4)]
+    found = one_round(Mean(), replies, learning_rate=0.1, weight_decay=0.5)
+    np.testing.assert_allclose(found["bn.running_var"], 0.5, rtol=1e-6)
+    mean = np.mean([reply["w"] for reply in replies], axis=0)
+    np.testing.assert_allclose(found["w"], 0.1 * mean, atol=1e-6)
+    assert found["bn.num_batches_tracked"] == 5
+
+
+@pytest.mark.parametrize("rule", ["mean", "clipping(radius=1.0) | mean"])
+def test_a_rule_for_any_f_goes_on_where_a_node_is_silent(rule):
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        if context.node_config["partition-id"] == 0:
+            raise RuntimeError("out of memory")
+        return Message(message.content, reply_to=message)
+
+    strategy = Resam(
+        7, parse_rule(rule), min_available_nodes=15, fraction_evaluate=0.0, max_skipped_rounds=1
+    )
+    found = strategy.start(InProcessGrid(app, 15), record(**MODEL), num_rounds=1)
+    assert found.train_metrics_clientapp[1]["n-valid"] == 14
+
+
+@pytest.mark.parametrize(
+    ("buffers", "error", "message"),
+    [
+        ("bn.running_var", TypeError, "be a list of the names of arrays"),
+        ([1], TypeError, "be a list of the names of arrays"),
+        (["bn.running-var"], ValueError, r"names of the model's arrays\. Found `bn.running-var`"),
+    ],
+)
+def test_buffers_that_are_none_of_the_arrays_are_an_error(buffers, error, message):
+    with pytest.raises(error, match=message):
+        Layout.of(record(**MODEL), buffers)
+    with pytest.raises(error, match=message):
+        WorkerMomentum(0.9, RecordDict(), buffers).step(
+            {"bn.running_var": np.ones(2)}, server_round=1
+        )
+    if error is TypeError:
+        for make in (Resam, momentum_mod):
+            with pytest.raises(error, match=message):
+                make(buffers=buffers)
