@@ -25,7 +25,7 @@ from ..json_lines import read_json_lines, rewrite_lines
 from ..rows.sums import distances
 from ..rows.updates import Row
 from ..rule import Aggregate
-from .intake import Admitted
+from .intake import Intake
 
 LEDGER = "ledger.jsonl"
 _STATUS = ("valid", "rejected", "silent", "unasked")
@@ -88,19 +88,17 @@ def _line(found: dict[str, Any]) -> Line:
     return line
 
 
-def round_lines(
-    server_round: int, asked: Sequence[int], admitted: Admitted, done: Aggregate | None
-) -> list[Line]:
+def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> list[Line]:
     """The lines of one round; ``done`` has a NumPy vector, and is None for a skipped round."""
-    rows, lines = admitted.rows, []
-    rejected = {rejection.node: rejection.reason for rejection in admitted.rejections}
+    rows, lines = intake.rows, []
+    rejected = {rejection.node: rejection.reason for rejection in intake.rejections}
     apart: dict[int, float | None] = {}
     share: dict[int, float] = {}
     if done is not None:
         apart = dict(zip(rows, _apart(list(rows.values()), done.vector), strict=True))
         if done.weights is not None:
             share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
-    for node in asked:
+    for node in intake.asked:
         if node in rows:
             line = Line(server_round, node, "valid", None, share.get(node), apart.get(node))
         elif node in rejected:
@@ -109,7 +107,7 @@ def round_lines(
             line = Line(server_round, node, "silent")
         lines.append(line)
     return lines + [
-        Line(server_round, stray.node, "unasked", stray.reason) for stray in admitted.strays
+        Line(server_round, stray.node, "unasked", stray.reason) for stray in intake.strays
     ]
 
 
