@@ -32,12 +32,11 @@ from .server.descent import descend
 from .server.intake import Intake
 from .server.ledger import Ledger, round_lines
 from .server.log import log_round, log_settings, quorum_lost
-from .server.loop import EvaluateFn, Plan, run_rounds
+from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
 from .server.sampling import connected, instructions, sample
 from .server.settings import Rate, Settings, check_model
-from .server.state import RunState
 from .wire.flower import logger
 from .wire.layout import Layout
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
+from numpy.typing import NDArray
 
 from ..aggregators.median import Median
 from ..rows.source import Columns
@@ -16,10 +17,11 @@ from ..rows.updates import Row, Updates
 from ..rule import Aggregate, Aggregator, Round
 from ..wire.flower import logger
 from .descent import size_of
-from .device import on_device, to_numpy
 from .intake import Intake
+from .loop import RunState
 from .settings import Settings
-from .state import RunState
+
+_CHUNK = 1 << 22
 
 
 def aggregate(
@@ -101,3 +103,28 @@ def result_of(
         logger.log(WARNING, "\t> %s", done.note)
     run.rule_state = done.state
     return done, size
+
+
+def on_device(rows: Sequence[Row], device: str | None) -> Any:
+    """Return the rows as they are, or as an (n, d) tensor on the device."""
+    if device is None:
+        return rows
+    import torch
+
+    dtype = np.result_type(np.float32, *(row.dtype for row in rows))
+    size = rows[0].size
+    buffer = np.empty(min(size, _CHUNK), dtype=dtype)
+    matrix = torch.empty(
+        (len(rows), size), dtype=torch.from_numpy(buffer[:0]).dtype, device=device
+    )
+    for index, row in enumerate(rows):
+        for start in range(0, size, _CHUNK):
+            stop = min(start + _CHUNK, size)
+            row.read(start, stop, buffer[: stop - start])
+            matrix[index, start:stop] = torch.from_numpy(buffer[: stop - start])
+    return matrix
+
+
+def to_numpy(vector: Any) -> NDArray[Any]:
+    """A vector on the host, as the rules return it."""
+    return np.asarray(vector.cpu() if hasattr(vector, "cpu") else vector)

@@ -26,8 +26,8 @@ from ..wire.exchange import memory_of, recall
 from ..wire.flower import logger
 from ..wire.layout import Layout
 from .encoding import Arrays, decode, encode
+from .loop import RunState
 from .settings import Settings
-from .state import RunState
 
 _FORMAT = "flwr-resam-checkpoint-3"
 _PATTERN = "checkpoint-*.safetensors"

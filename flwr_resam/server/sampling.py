@@ -17,8 +17,8 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from ..wire.flower import logger, seal
+from .loop import RunState
 from .settings import Settings
-from .state import RunState
 
 _POLL = 1.0
 _SAY_EVERY = 10.0

@@ -16,7 +16,6 @@ from ..aggregators import MDA
 from ..errors import check_positive, check_whole, checked_f, making, real, requirement
 from ..rule import Aggregator, Chain, PreAggregator
 from ..wire.layout import checked_buffers
-from .device import checked_device
 from .quorum import effective_faults
 
 Rate = Callable[[int], float]
@@ -231,3 +230,24 @@ def check_model(arrays: object) -> None:
             "initial_arrays", "be an ArrayRecord", type(arrays).__name__,
             "Write ArrayRecord(...) of a state_dict or a list of NumPy arrays", error=TypeError,
         )
+
+
+def checked_device(device: str | None) -> str | None:
+    """Return the device, or raise before any work where torch or the device is missing."""
+    if not device:
+        return None
+    try:
+        import torch
+    except ImportError as error:
+        raise requirement(
+            "device", "be None where torch is not installed", repr(device),
+            "Install torch, or leave `device` out to aggregate with NumPy", error=ImportError,
+        ) from error
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise requirement(
+            "device", "name a device that torch can use here", repr(device),
+            'Use "cpu", or leave `device` out to aggregate with NumPy',
+        ) from error
+    return device
