@@ -222,16 +222,24 @@ class Resam(FedAvg):
         layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
         self._run = run = RunState.of(settings, timeout)
-        saver = Saver(settings, layout, grid)
-        arrays, done = saver.begin(resume, initial_arrays, run)
         if settings.output_dir is not None:
-            run.ledger = Ledger(settings.output_dir, after=done)
-        logger.log(INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds)
-        self.summary()
-        result = run_rounds(self, settings, run, grid, arrays, Plan(
-            done, num_rounds, train_config or ConfigRecord(),
-            evaluate_config or ConfigRecord(), evaluate_fn, partial(saver.after_round, run),
-        ))
+            run.ledger = Ledger(settings.output_dir)
+        try:
+            saver = Saver(settings, layout, grid)
+            arrays, done = saver.begin(resume, initial_arrays, run)
+            if run.ledger is not None:
+                run.ledger.begin(done, resume=resume)
+            logger.log(
+                INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds
+            )
+            self.summary()
+            result = run_rounds(self, settings, run, grid, arrays, Plan(
+                done, num_rounds, train_config or ConfigRecord(),
+                evaluate_config or ConfigRecord(), evaluate_fn, partial(saver.after_round, run),
+            ))
+        finally:
+            if run.ledger is not None:
+                run.ledger.close()
         if 0 < num_rounds <= run.skipped:
             raise quorum_lost(run.skipped, run.rejections, settings)
         return result
@@ -276,7 +284,9 @@ class Resam(FedAvg):
         metrics = intake.counts(expected)
         found = None if f is None else result_of(intake, f, run, settings, server_round)
         if settings.output_dir is not None:
-            run.ledger = run.ledger or Ledger(settings.output_dir)
+            if run.ledger is None:  # the loop is another's
+                run.ledger = Ledger(settings.output_dir)
+                run.ledger.begin(0, resume=False)
             run.ledger.add(round_lines(server_round, intake, found and found[0]))
         if f is None or found is None:
             return self._skip(metrics)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from logging import INFO, WARNING
+from logging import ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Any
 
@@ -246,9 +246,17 @@ class Saver:
         """Write a checkpoint if it is time for one."""
         if self._folder is None or not self._every or number % self._every:
             return
-        save(self._folder, Checkpoint(
-            number, arrays, run.rule_state, run.skipped, self._depends_on, memory_of(self._grid),
-        ))
+        try:
+            save(self._folder, Checkpoint(
+                number, arrays, run.rule_state, run.skipped, self._depends_on,
+                memory_of(self._grid),
+            ))
+        except OSError as error:
+            logger.log(
+                ERROR, "No checkpoint after round %d, and no more later; the run goes on: %s",
+                number, error,
+            )
+            self._every = 0
 
 
 def _what_a_run_depends_on(settings: Settings, layout: Layout) -> dict[str, str]:
