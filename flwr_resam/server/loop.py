@@ -59,6 +59,8 @@ class RunState:
         The f of the last round; None where it had no quorum.
     met : bool
         Whether as many nodes as wanted have been there together.
+    sunk : set of str
+        The arrays of which was said that they went below zero.
     ledger : Ledger or None
         None until something is written.
     """
@@ -75,6 +77,7 @@ class RunState:
     rejections: list[Rejection] = field(default_factory=list)
     faults: int | None = None
     met: bool = False
+    sunk: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
 
     @classmethod
@@ -85,7 +88,7 @@ class RunState:
 
     def sent(self, model: ArrayRecord, asked: Iterable[Message], settings: Settings) -> None:
         """Note what went out for training, whoever wrote it."""
-        if self.layout is None or self.model is not model:
+        if self.layout is None or not self.layout.is_of(model):
             self.layout = Layout.of(model, settings.buffers)
         self.model, self.asked = model, list(asked)
 
