@@ -1,11 +1,22 @@
 """Replies over the network: what a node uploads that is no reply costs its own reply only."""
 
 import hashlib
+import json
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Metadata, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    Metadata,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse, PushObjectResponse
@@ -24,7 +35,7 @@ from flwr_resam.aggregators import Mean, TrimmedMean
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.wire import _fetch
 from flwr_resam.wire.exchange import Deadline, exchange
-from flwr_resam.wire.flower import become_server
+from flwr_resam.wire.flower import become_server, object_ids, seal
 from tests.support import record
 
 
@@ -181,3 +192,179 @@ def test_nobody_is_waited_for_longer_than_the_timeout():
 def messages_for(grid):
     strategy = Resam(0, min_available_nodes=5, fraction_evaluate=0.0)
     return list(strategy.configure_train(1, record(w=np.zeros(3)), ConfigRecord(), grid))
+
+
+# ------------------------------------------------------------------ one node is the enemy
+
+class Hostile(SuperLink):
+    """A SuperLink of which some nodes announce a reply that never comes, or never ends."""
+
+    def __init__(self, count, hostile, attack):
+        super().__init__(count)
+        self.hostile, self.attack, self.pulled, self.confirmed = set(hostile), attack, {}, []
+        self.held = set()
+        self.began = time.monotonic()
+
+    def _reply(self, number, node):
+        if node not in self.hostile:
+            return super()._reply(number, node)
+        contents, root = CONTENTS.get(self.attack, its_own)(number, node)
+        self.objects |= contents
+        tree = get_object_tree(root)
+        if self.attack == "tree":  # 3 kB of objects that are listed 2^14 times
+            for _ in range(14):
+                tree = ObjectTree(object_id=tree.object_id, children=[tree, tree])
+        if self.attack in ("stall", "drip"):
+            self.held |= set(object_ids(tree))
+        return message_to_proto(remove_content_from_message(root)), tree
+
+    def PullObject(self, request):
+        self.pulled[request.object_id] = self.pulled.get(request.object_id, 0) + 1
+        if request.object_id in self.held:
+            late = self.attack == "drip" and self.pulled[request.object_id] > 3
+            if not late:
+                return PullObjectResponse(object_found=True, object_available=False)
+        return super().PullObject(request)
+
+    def ConfirmMessageReceived(self, request):
+        self.confirmed.append(request.message_object_id)
+
+
+def answering(number, node, content):
+    message = make_message(
+        Metadata(
+            run_id=1, message_id="", src_node_id=node, dst_node_id=1, reply_to_message_id=number,
+            group_id="", created_at=1.8e9, ttl=3600.0, message_type="train",
+        ),
+        content=content,
+    )
+    message.metadata.__dict__["_message_id"] = message.object_id
+    return {key: each.deflate() for key, each in get_all_nested_objects(message).items()}, message
+
+
+def momentum(**more):
+    return RecordDict({"momentum": ArrayRecord({"w": Array(np.ones(3))}), **more})
+
+
+def its_own(number, node):
+    own = RecordDict({"momentum": ArrayRecord({"w": Array(np.ones(3) + 1e-9 * node)})})
+    return answering(number, node, own)
+
+
+def flood(number, node):
+    big = ArrayRecord({"x": Array(np.zeros(1_500_000))})  # 12 MB that nobody asked for
+    return answering(number, node, momentum(extra=big))
+
+
+def text(number, node):
+    return answering(number, node, momentum(extra=ConfigRecord({"x": 5_000_000 * "a"})))
+
+
+def chunk_bomb(number, node):
+    """An array that lists its one chunk a million times: 3 MB on the wire, terabytes in memory."""
+    contents, message = answering(number, node, momentum(extra=ArrayRecord(
+        {"x": Array(np.zeros(500_000))}
+    )))
+    key = next(k for k, v in contents.items() if v.startswith(b"Array ") and b"500000" in v)
+    head, body = contents[key].split(b"\0", 1)
+    listed = json.loads(body)
+    listed["arraychunk_ids"] = [0] * 1_000_000
+    body = json.dumps(listed).encode()
+    kind, children, _ = head.split(b" ")
+    contents[key] = b" ".join([kind, children, str(len(body)).encode()]) + b"\0" + body
+    return contents, message
+
+
+CONTENTS = {"flood": flood, "text": text, "chunks": chunk_bomb}
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        ("flood", "is larger than the model"), ("text", "is larger than the model"),
+        ("chunks", "is larger than the model"), ("tree", "holds too many objects"),
+    ],
+)
+def test_a_flood_is_cut_off_and_costs_its_own_reply_only(attack, said, caplog):
+    link = Hostile(5, [6], attack)
+    result = start(federation(link))
+    metrics = result.train_metrics_clientapp[1]
+    assert (metrics["n-valid"], metrics["n-rejected"], metrics["n-silent"]) == (4, 1, 0)
+    np.testing.assert_allclose(result.arrays["w"].numpy(), -1.0)
+    assert f"The reply of node 6 {said}" in caplog.text
+    assert len(link.confirmed) == 5  # the SuperLink may drop the flood, too
+
+
+@pytest.mark.parametrize("count", [5, 100])
+@pytest.mark.parametrize("attack", ["stall", "drip"])
+def test_who_stalls_holds_up_its_own_reply_only(attack, count):
+    hostile = list(range(2, 2 + (count - 1) // 4))
+    link = Hostile(count, hostile, attack)
+    changes = {"num_malicious_nodes": len(hostile), "min_available_nodes": count, "timeout": 3.0}
+    result = start(federation(link), **changes)
+    metrics = result.train_metrics_clientapp[1]
+    assert metrics["n-valid"] == (count if attack == "drip" else count - len(hostile))
+    assert metrics["f-effective"] == len(hostile)
+    assert time.monotonic() - link.began < 10.0
+
+
+def test_no_thread_is_left_of_a_run():
+    start(federation(Hostile(5, [6], "stall")), timeout=0.5)
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline and any(
+        each.name.startswith("resam-replies") for each in threading.enumerate()
+    ):
+        time.sleep(0.01)
+    assert not [t for t in threading.enumerate() if t.name.startswith("resam-replies")]
+
+
+def test_nobody_can_guess_the_id_of_anothers_message():
+    """The id is a hash of the message's own fields: two that are alike but for the secret differ."""
+    def sent():
+        link = SuperLink(5)
+        strategy = Resam(1, min_available_nodes=5)
+        grid = federation(link)
+        asked = strategy.configure_train(1, record(w=np.zeros(3)), ConfigRecord(), grid)
+        for message in asked:
+            message.metadata.created_at = 1.8e9
+        list(exchange(grid, asked, Deadline(5.0)))
+        return asked
+
+    first, second = sent(), sent()
+    groups = [message.metadata.group_id for message in [*first, *second]]
+    assert len(set(groups)) == 10
+    assert min(map(len, groups)) >= 32
+    assert not {m.metadata.message_id for m in first} & {m.metadata.message_id for m in second}
+
+
+def test_a_group_id_of_the_users_own_stays_readable():
+    become_server(1)
+    message = Message(RecordDict(), 2, "query", group_id="mine")
+    seal(message)
+    sealed = message.metadata.group_id
+    assert sealed.endswith("-mine")
+    seal(message)
+    assert message.metadata.group_id == sealed
+
+
+def test_a_silent_node_is_not_waited_for_once_the_rest_bears_all_faults(monkeypatch):
+    monkeypatch.setattr("flwr_resam.strategy._LEAST_PATIENCE", 0.3)
+    link = Hostile(5, [6], "stall")
+    result = start(federation(link), timeout=60.0)
+    assert time.monotonic() - link.began < 20.0
+    assert result.train_metrics_clientapp[1]["n-silent"] == 1
+
+
+def test_a_quorum_that_would_lose_an_f_waits_for_the_timeout(monkeypatch):
+    """Four of five answer, f = 2: without the fifth the rows bear one fault only."""
+    monkeypatch.setattr("flwr_resam.strategy._LEAST_PATIENCE", 0.1)
+    link = Hostile(5, [6], "stall")
+    start(federation(link), num_malicious_nodes=2, timeout=3.0)
+    assert time.monotonic() - link.began >= 3.0
+
+
+def test_another_flwr_is_named_and_taken_for_no_bad_node():
+    grid = federation(SuperLink(5))
+    grid._client = SimpleNamespace(GetNodes=grid._client.GetNodes)
+    with pytest.raises(RuntimeError, match=r"flwr .* fetches replies in a way"):
+        start(grid)
