@@ -10,7 +10,7 @@ from torch import nn
 
 from clients import data
 from flwr_resam.errors import requirement
-from flwr_resam.parse import unknown_name
+from flwr_resam.registry import unknown_name
 
 
 @dataclass(frozen=True)

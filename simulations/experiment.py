@@ -18,7 +18,8 @@ from flwr_resam import Adversary, parse_rule
 from flwr_resam.attacks import Attack
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
-from flwr_resam.parse import Plan, unknown_name
+from flwr_resam.parse import Plan
+from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
 from flwr_resam.server.aggregation import checked_device
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from flwr.app import ArrayRecord
 
 from ..aggregators import MDA
-from ..errors import check_positive, check_whole, making, real, requirement
-from ..rule import Aggregator, Chain, PreAggregator
+from ..errors import check_positive, check_whole, real, requirement
+from ..rule import Aggregator, Chain, PreAggregator, Rule
+from ..spelling import meant
 
 Schedule = Callable[[int], float]
 
@@ -36,15 +37,11 @@ def checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
 
 def _meant(given: object) -> str:
     """The aggregator that what was given in place of one comes nearest to, as it is written."""
-    if isinstance(given, str):
-        return f'parse_rule("{given}")'
-    if isinstance(given, PreAggregator):
-        return f"{given!r} | MDA()"
-    if isinstance(given, type) and issubclass(given, PreAggregator):
-        return f"{making(given)} | MDA()"
-    if isinstance(given, type) and issubclass(given, Aggregator):
-        return making(given)
-    return "MDA(), say, or another one of flwr_resam.aggregators"
+    written = meant(
+        given, Rule, "parse_rule", "MDA(), say, or another one of flwr_resam.aggregators"
+    )
+    kind = given if isinstance(given, type) else type(given)
+    return f"{written} | MDA()" if issubclass(kind, PreAggregator) else written
 
 
 def checked_rate(rate: float | Schedule) -> float | Schedule:
