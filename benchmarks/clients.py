@@ -119,7 +119,7 @@ def byzfl_loop() -> Callable[[int], list[float]]:
     images = torch.from_numpy(mnist.inputs(mnist.train_x))
     dataset = torch.utils.data.TensorDataset(images, torch.from_numpy(mnist.train_y))
 
-    def loader() -> torch.utils.data.DataLoader:
+    def loader() -> torch.utils.data.DataLoader[Any]:
         return torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
 
     common = {

@@ -74,8 +74,9 @@ def measure(text: str, reply: str, n: int, size: int) -> dict[str, float]:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         generator = np.random.default_rng(int(context.node_config["partition-id"]))
-        content = {key: _model(size, generator), "metrics": MetricRecord({"num-examples": 1})}
-        return Message(RecordDict(content), reply_to=message)
+        metrics = MetricRecord({"num-examples": 1})
+        content = RecordDict({key: _model(size, generator), "metrics": metrics})
+        return Message(content, reply_to=message)
 
     strategy = Measured(
         num_malicious_nodes=n // 5, aggregator=parse_rule(text), min_available_nodes=n,

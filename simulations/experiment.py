@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from clients import data, models
-from clients.byzantine import Conduct, on_device, planned
+from clients.byzantine import on_device, planned
+from clients.byzantine.mod import Conduct
 from clients.partitions import parse_partition
 from clients.settings import ClientSettings, setting
 from flwr_resam import Adversary, parse_rule
