@@ -55,12 +55,12 @@ class Clock(GridWrapper):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    ) -> list[Message]:
         """Pass them on."""
         messages = list(messages)
         if messages and messages[0].metadata.message_type == "train":
             self.times.append(time.perf_counter())
-        return self._grid.send_and_receive(messages, timeout=timeout)
+        return list(self._grid.send_and_receive(messages, timeout=timeout))
 
 
 def in_process(rounds: int) -> list[float]:

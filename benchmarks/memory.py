@@ -25,7 +25,7 @@ from flwr.clientapp import ClientApp
 
 from benchmarks.machine import RESULTS, describe
 from flwr_resam import InProcessGrid, Resam, parse_rule
-from flwr_resam.momentum import MOMENTUM_KEY
+from flwr_resam.wire.layout import MOMENTUM_KEY
 
 RULES = ["mean", "cwtm", "mda", "gm", "nnm | cwtm"]
 SHARES = (0.5, 0.25, 0.15, 0.09, 0.01)  # of the model in each of its arrays

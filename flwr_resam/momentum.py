@@ -20,11 +20,8 @@ from numpy.typing import NDArray
 
 from .errors import NOT_FINITE, real, requirement
 from .wire.flower import logger
-from .wire.layout import buffer_names, checked_buffers
+from .wire.layout import MOMENTUM_KEY, buffer_names, checked_buffers
 from .wire.npy import pack, record_of, unpack
-
-MOMENTUM_KEY = "momentum"
-"""The ArrayRecord of a reply that holds a momentum; any other name says: these are weights."""
 
 _STATE_KEY = "resam-momentum"
 _STEPS_KEY = "resam-momentum-steps"

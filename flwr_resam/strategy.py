@@ -5,46 +5,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable
+from dataclasses import fields, replace
+from functools import partial
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result
-
-from .errors import check_whole
-from .rule import Aggregate, Aggregator, Round, checked_f
-from .server.aggregation import aggregate, checked_device, to_numpy
-from .server.asking import TolerantFedAvg
-from .server.checkpoint import Saver, settings_of
-from .server.descent import descend, size_of
-from .server.intake import Admitted, Rejection, admit
-from .server.ledger import Ledger, round_lines
-from .server.loop import EvaluateFn, Plan, run_rounds
-from .server.quorum import QuorumLostError, effective_faults
-from .server.settings import (
-    Schedule,
-    at_least_zero,
-    check_fraction,
-    check_model,
-    checked_aggregator,
-    checked_least,
-    checked_output,
-    checked_rate,
-    checked_seed,
-    checked_timeout,
-    finite_rate,
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
 )
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg, Result
+
+from .aggregators import Median
+from .errors import check_whole
+from .rule import Aggregator
+from .server.aggregation import result_of
+from .server.checkpoint import Saver
+from .server.descent import descend
+from .server.intake import Intake
+from .server.ledger import Ledger, round_lines
+from .server.log import log_round, log_settings, quorum_lost
+from .server.loop import EvaluateFn, Plan, RunState, run_rounds
+from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
+from .server.quorum import effective_faults
+from .server.sampling import connected, instructions, sample
+from .server.settings import Rate, Settings, check_model
 from .wire.flower import logger
-from .wire.layout import Layout, checked_buffers
-from .wire.replies import match
+from .wire.layout import Layout
+
+_SETTINGS = frozenset(field.name for field in fields(Settings))
+_LEAST_PATIENCE = 10.0  # seconds
 
 
-class Resam(TolerantFedAvg):
+class Resam(FedAvg):
     """Resilient averaging of momentums, in place of `flwr.serverapp.strategy.FedAvg`.
 
     Each round the momentums that the nodes return are aggregated by a rule that up to
@@ -77,6 +77,12 @@ class Resam(TolerantFedAvg):
     timeout : float (default: 3600.0)
         Seconds to wait for the replies of one round; later ones count as silence. `start` has
         Flower's argument of this name, which wins for that run.
+    patience : float (default: 10.0)
+        Once the replies in hand tolerate all ``num_malicious_nodes`` faults, the rest is waited
+        for this many times as long as they took (at least 10 s), so that a node that says nothing
+        does not cost a whole ``timeout`` in each round; infinity always waits.
+    connect_timeout : float (default: 600.0)
+        Seconds to wait for ``min_available_nodes`` to connect before the first round.
     output_dir : str, Path or None (default: None)
         A folder for ``ledger.jsonl``, which says what each node did in each round
         (``flwr-resam report FOLDER`` shows it), and for checkpoints.
@@ -99,6 +105,8 @@ class Resam(TolerantFedAvg):
         number is out of range.
     QuorumLostError
         During the run, after ``max_skipped_rounds`` rounds in a row without a quorum.
+    TimeoutError
+        Where too few nodes have connected after ``connect_timeout`` seconds.
 
     Notes
     -----
@@ -114,11 +122,13 @@ class Resam(TolerantFedAvg):
     ValueError: `f` must satisfy n > 2f for `mda`. Found n = 15, f = 8. Lower ...
     """
 
+    settings = Settings()
+
     def __init__(
         self,
         num_malicious_nodes: int = 0,
         aggregator: Aggregator | None = None,
-        learning_rate: float | Schedule = 1.0,
+        learning_rate: float | Rate = 1.0,
         weight_decay: float = 0.0,
         device: str | None = None,
         seed: int | None = None,
@@ -128,6 +138,8 @@ class Resam(TolerantFedAvg):
         checkpoint_every: int = 0,
         buffers: Collection[str] | None = None,
         *,
+        patience: float = 10.0,
+        connect_timeout: float = 600.0,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
         min_train_nodes: int | None = None,
@@ -135,72 +147,43 @@ class Resam(TolerantFedAvg):
         min_available_nodes: int | None = None,
         arrayrecord_key: str = "arrays",
         configrecord_key: str = "config",
-        train_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None = None,
-        evaluate_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None = None,
+        train_metrics_aggr_fn: MetricsFn | None = None,
+        evaluate_metrics_aggr_fn: MetricsFn | None = None,
     ) -> None:
-        self.num_malicious_nodes = checked_f(num_malicious_nodes)
-        self.aggregator = checked_aggregator(aggregator)
-        self.learning_rate = checked_rate(learning_rate)
-        self.weight_decay = at_least_zero("weight_decay", weight_decay)
-        self.device = checked_device(device)
-        self.seed = checked_seed(seed)
-        check_whole("max_skipped_rounds", max_skipped_rounds, "Use 10")
-        self.max_skipped_rounds = max_skipped_rounds
-        check_fraction("fraction_train", fraction_train)
-        check_fraction("fraction_evaluate", fraction_evaluate)
-        min_train_nodes = checked_least("min_train_nodes", min_train_nodes)
-        check_whole("min_evaluate_nodes", min_evaluate_nodes, "Use 2, say", least=0)
-        min_available_nodes = checked_least("min_available_nodes", min_available_nodes)
-        self.timeout = checked_timeout(timeout)
-        self.output_dir, self.checkpoint_every = checked_output(output_dir, checkpoint_every)
-        self.buffers = checked_buffers(buffers)
-        nodes = min_available_nodes or min_train_nodes or self._least_nodes()
-        if not min_train_nodes:
-            # Of a fraction as many as FedAvg would sample, if the rule can do with so few.
-            share = max(self._least_nodes(), int(fraction_train * nodes))
-            min_train_nodes = share if 0.0 < fraction_train < 1.0 else nodes
-        self.aggregator.check(min_train_nodes, self.num_malicious_nodes)
-        super().__init__(
+        self.settings = settings = Settings.of(
+            aggregator, output_dir, buffers, min_train_nodes, min_available_nodes,
+            num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
+            weight_decay=weight_decay, device=device, seed=seed,
+            max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
+            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
-            min_train_nodes=min_train_nodes, min_evaluate_nodes=min_evaluate_nodes,
-            min_available_nodes=nodes,
-            arrayrecord_key=arrayrecord_key, configrecord_key=configrecord_key,
-            train_metrics_aggr_fn=train_metrics_aggr_fn or self._robust_metrics,
-            evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._robust_metrics,
+            min_evaluate_nodes=min_evaluate_nodes,
         )
-        self._reset()
+        super().__init__(
+            fraction_train, fraction_evaluate, settings.min_train_nodes, min_evaluate_nodes,
+            settings.min_available_nodes, arrayrecord_key=arrayrecord_key,
+            configrecord_key=configrecord_key,
+            train_metrics_aggr_fn=train_metrics_aggr_fn or self._median,
+            evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._median,
+        )
+        self._run = RunState.of(settings)
 
-    def _reset(self) -> None:
-        self._reset_asking()
-        self._rule_state: Any = self.aggregator.start()
-        self._skipped = 0
-        self._rejections: list[Rejection] = []
-        self._ledger: Ledger | None = None
+    def __getattr__(self, name: str) -> Any:
+        """A setting by its name."""
+        if name in _SETTINGS:
+            return getattr(self.settings, name)
+        raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Change a setting, checked as at construction, or any other attribute."""
+        if name in _SETTINGS:
+            changed: dict[str, Any] = {name: value}
+            name, value = "settings", replace(self.settings, **changed)
+        super().__setattr__(name, value)
 
     def summary(self) -> None:
         """Log summary configuration of the strategy."""
-        rate = self.learning_rate
-        logger.log(INFO, "\t├──> Resilient averaging of momentums:")
-        logger.log(INFO, "\t│\t├── Aggregator: %s", self.aggregator)
-        logger.log(INFO, "\t│\t├── Malicious nodes tolerated: %d", self.num_malicious_nodes)
-        logger.log(INFO, "\t│\t├── Learning rate: %s", "scheduled" if callable(rate) else rate)
-        logger.log(INFO, "\t│\t├── Weight decay: %s", self.weight_decay)
-        logger.log(INFO, "\t│\t├── Output folder: %s", self.output_dir or "none")
-        logger.log(INFO, "\t│\t└── Device: %s", self.device or "NumPy")
-        logger.log(INFO, "\t├──> Sampling:")
-        logger.log(
-            INFO, "\t│\t├── Fraction: train (%.2f) | evaluate (%.2f)",
-            self.fraction_train, self.fraction_evaluate,
-        )
-        logger.log(
-            INFO, "\t│\t├── Minimum nodes: train (%d) | evaluate (%d)",
-            self.min_train_nodes, self.min_evaluate_nodes,
-        )
-        logger.log(INFO, "\t│\t└── Minimum available nodes: %d", self.min_available_nodes)
-        logger.log(INFO, "\t└──> Keys in records:")
-        logger.log(INFO, "\t\t├── Weighted by: nothing that a node reports")
-        logger.log(INFO, "\t\t├── ArrayRecord key: '%s'", self.arrayrecord_key)
-        logger.log(INFO, "\t\t└── ConfigRecord key: '%s'", self.configrecord_key)
+        log_settings(self.settings, self.arrayrecord_key, self.configrecord_key)
 
     def start(
         self,
@@ -235,117 +218,151 @@ class Resam(TolerantFedAvg):
         """
         check_model(initial_arrays)
         check_whole("num_rounds", num_rounds, "Use 3, say", least=0)
-        layout = Layout.of(initial_arrays, self.buffers)
+        settings = self.settings
+        layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
-        self._reset()
-        self._patience = self.timeout if timeout is None else checked_timeout(timeout)
-        saver = Saver(self.output_dir, self.checkpoint_every, settings_of(self, layout), grid)
-        arrays, done = initial_arrays, 0
-        if (checkpoint := saver.begin(resume)) is not None:
-            arrays, done = checkpoint.arrays, checkpoint.round
-            self._rule_state, self._skipped = checkpoint.rule_state, checkpoint.skipped
-        if self.output_dir is not None:
-            self._ledger = Ledger(self.output_dir, after=done)
-        logger.log(INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds)
-        self.summary()
-
-        def after_round(number: int, model: ArrayRecord) -> None:
-            saver.after_round(number, model, self._rule_state, self._skipped)
-
-        result = run_rounds(self, grid, arrays, Plan(
-            done, num_rounds, self._patience, train_config or ConfigRecord(),
-            evaluate_config or ConfigRecord(), evaluate_fn, after_round,
-        ))
-        if 0 < num_rounds <= self._skipped:
-            raise self._lost()
+        self._run = run = RunState.of(settings, timeout)
+        if settings.output_dir is not None:
+            run.ledger = Ledger(settings.output_dir)
+        try:
+            saver = Saver(settings, layout, grid)
+            arrays, done = saver.begin(resume, initial_arrays, run)
+            if run.ledger is not None:
+                run.ledger.begin(done, resume=resume)
+            logger.log(
+                INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds
+            )
+            self.summary()
+            result = run_rounds(self, settings, run, grid, arrays, Plan(
+                done, num_rounds, train_config or ConfigRecord(),
+                evaluate_config or ConfigRecord(), evaluate_fn, partial(saver.after_round, run),
+            ))
+        finally:
+            if run.ledger is not None:
+                run.ledger.close()
+        if 0 < num_rounds <= run.skipped:
+            raise quorum_lost(run.skipped, run.rejections, settings)
         return result
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Sample nodes as FedAvg does, in the grid's order.
+
+        The first round waits for ``min_available_nodes``, and a resumed run and later rounds only
+        where the nodes that are there can't be a quorum.
+        """
+        if self.fraction_train == 0.0:
+            return []
+        nodes = connected(grid, self.settings, self._run)
+        asked = self._messages(
+            MessageType.TRAIN, server_round, arrays, config, nodes,
+            self.fraction_train, self.min_train_nodes,
+        )
+        self._run.sent(arrays, asked, self.settings)
+        return asked
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Turn this round's replies into the next model; None keeps the model."""
-        if self._model is None or self._layout is None:
+        run, settings = self._run, self.settings
+        if run.model is None or run.layout is None or self.fraction_train == 0.0:
             return None, None
-        model, layout = self._model, self._layout
-        asked = [message.metadata.dst_node_id for message in self._asked]
-        admitted = admit(match(self._asked, replies), asked, layout, layout.views(model))
+        intake = Intake(run.asked, run.layout, run.layout.views(run.model))
         # Nodes that are gone and could not be asked any more are silent ones.
-        expected = max(len(asked), self.min_train_nodes)
-        self._faults = f = effective_faults(
-            self.aggregator, asked=expected, valid=len(admitted.rows),
-            malformed=admitted.proven, f=self.num_malicious_nodes,
+        expected = max(len(intake.asked), settings.min_train_nodes)
+        for reply in replies:
+            intake.take(reply)
+            self._bring_forward(settings.aggregator, expected, intake.valid, intake.proven)
+        f = run.faults = effective_faults(
+            settings.aggregator, asked=expected, valid=intake.valid, malformed=intake.proven,
+            f=settings.num_malicious_nodes,
         )
-        self._rejections = admitted.rejections
-        self._log_round(admitted, expected, f)
-        metrics = admitted.counts(expected)
-        found = None if f is None else self._aggregate(admitted, f, server_round, layout, model)
-        done, size = (None, 0.0) if found is None else found
-        if self.output_dir is not None:
-            self._ledger = self._ledger or Ledger(self.output_dir)
-            self._ledger.add(round_lines(server_round, asked, admitted, done))
-        if f is None or done is None:
+        run.rejections = intake.rejections
+        log_round(intake, expected, f, settings)
+        metrics = intake.counts(expected)
+        found = None if f is None else result_of(intake, f, run, settings, server_round)
+        if settings.output_dir is not None:
+            if run.ledger is None:  # the loop is another's
+                run.ledger = Ledger(settings.output_dir)
+                run.ledger.begin(0, resume=False)
+            run.ledger.add(round_lines(server_round, intake, found and found[0]))
+        if f is None or found is None:
             return self._skip(metrics)
-        self._skipped = 0
-        rate = self.learning_rate
-        gamma = finite_rate(rate(server_round)) if callable(rate) else rate
-        new_model = descend(layout, model, done.vector, gamma, self.weight_decay)
+        run.skipped = 0
+        done, metrics["update-norm"] = found
         metrics["f-effective"] = f
-        metrics["update-norm"] = size
-        reported = self._reported(self.train_metrics_aggr_fn, admitted.contents)
-        metrics.update({key: value for key, value in reported.items() if key not in metrics})
-        return new_model, metrics
+        of_nodes = reported(self.train_metrics_aggr_fn, intake.metrics, self.weighted_by_key)
+        metrics.update({key: value for key, value in of_nodes.items() if key not in metrics})
+        rate = settings.rate(server_round)
+        return descend(run.layout, run.model, done.vector, rate, settings.weight_decay), metrics
 
-    def _aggregate(
-        self, admitted: Admitted, f: int, server_round: int, layout: Layout, model: ArrayRecord
-    ) -> tuple[Aggregate, float] | None:
-        """Apply the rule; None where the numbers that came leave it without a finite result.
-
-        The number beside the result is its norm.
-        """
-        rows = list(admitted.rows.values())
-        learnt = layout.learnt
-        round = Round(
-            server_round, tuple(admitted.rows),
-            np.random.default_rng(None if self.seed is None else [self.seed, server_round]),
-            lambda: layout.flat(model)[:learnt],
-            tuple(message.metadata.dst_node_id for message in self._asked),
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Sample among the nodes that are connected."""
+        if self.fraction_evaluate == 0.0:
+            return []
+        self._run.questions = self._messages(
+            MessageType.EVALUATE, server_round, arrays, config, list(grid.get_node_ids()),
+            self.fraction_evaluate, self.min_evaluate_nodes,
         )
-        try:
-            done = aggregate(
-                self.aggregator, rows, learnt=learnt, f=f, state=self._rule_state, round=round,
-                device=self.device,
-            )
-        except (ArithmeticError, ValueError) as error:
-            numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)
-            if not numeric and len(rows) == len(self._asked):
-                raise  # nothing is missing, so it is the user's to mend
-            logger.log(ERROR, "\t> `%s` found no result: %s", self.aggregator, error)
+        return self._run.questions
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]  # noqa: ARG002
+    ) -> MetricRecord | None:
+        """Aggregate what nodes report of their evaluation; a liar ends and moves nothing.
+
+        Replies are matched to questions as in training. Silent nodes count as `effective_faults`
+        counts them; where the rest can't outvote the faults, nothing is reported.
+        """
+        run, asked = self._run, len(self._run.questions)
+        if not asked:
             return None
-        done = replace(done, vector=to_numpy(done.vector))
-        size = size_of(done.vector)
-        if np.isnan(size):
-            logger.log(ERROR, "\t> The result of `%s` is not finite", self.aggregator)
+        contents = evaluations(run.questions, replies, partial(
+            self._bring_forward, Median(), asked, malformed=0
+        ))
+        logger.log(INFO, "aggregate_evaluate: %d of %d nodes answered", len(contents), asked)
+        if not contents:
             return None
-        if done.note:
-            logger.log(WARNING, "\t> %s", done.note)
-        self._rule_state = done.state
-        return done, size
+        run.faults = effective_faults(
+            Median(), asked=asked, valid=len(contents), malformed=0,
+            f=self.settings.num_malicious_nodes,
+        )
+        return reported(self.evaluate_metrics_aggr_fn, contents, self.weighted_by_key)
+
+    def _messages(
+        self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord,
+        nodes: list[int], fraction: float, least: int,
+    ) -> list[Message]:
+        """One message to each of the nodes that are drawn for this round."""
+        chosen = sample(nodes, fraction, least, seed=self.settings.seed, server_round=server_round)
+        logger.log(
+            INFO, "configure_%s: Sampled %d nodes (out of %d)", message_type, len(chosen),
+            len(nodes),
+        )
+        config["server-round"] = server_round
+        record = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
+        return instructions(record, chosen, message_type)
+
+    def _bring_forward(self, rule: Aggregator, asked: int, valid: int, malformed: int) -> None:
+        """Wait for less than the timeout once what is there tolerates all the faults."""
+        f, deadline = self.settings.num_malicious_nodes, self._run.deadline
+        if effective_faults(rule, asked=asked, valid=valid, malformed=malformed, f=f) == f:
+            deadline.within(max(_LEAST_PATIENCE, self.settings.patience * deadline.spent))
 
     def _skip(self, metrics: MetricRecord) -> tuple[None, MetricRecord]:
+        run = self._run
         logger.log(ERROR, "\t> Round skipped, the model stays")
-        self._skipped += 1
-        if self._skipped >= self.max_skipped_rounds:
-            raise self._lost()
+        run.skipped += 1
+        if run.skipped >= self.settings.max_skipped_rounds:
+            raise quorum_lost(run.skipped, run.rejections, self.settings)
         return None, metrics
 
-    def _lost(self) -> QuorumLostError:
-        reasons = [f"node {each.node}: {each.reason}" for each in self._rejections[:1]]
-        return QuorumLostError(
-            f"{self._skipped} round(s) in a row had too few valid replies for `"
-            f"{self.aggregator}` with num_malicious_nodes = {self.num_malicious_nodes}. "
-            "The model is the one of the last good round. In the last round "
-            f"{', '.join([f'{len(self._rejections)} replies were rejected', *reasons])}. "
-            "See the log above; mend the ClientApp, ask more nodes or lower "
-            "`num_malicious_nodes`.",
-            self._rejections,
-        )
+    def _median(self, contents: list[RecordDict], _weighted_by: str) -> MetricRecord:
+        if self._run.faults is None:
+            logger.log(WARNING, "\t> Too few nodes answered to report metrics of them")
+            return MetricRecord()
+        return robust_metrics(contents, self._run.faults)

@@ -22,7 +22,7 @@ from flwr_resam.momentum import checked_beta
 from flwr_resam.parse import Plan
 from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
-from flwr_resam.server.aggregation import checked_device
+from flwr_resam.server.settings import checked_device
 
 PROJECT = Path(__file__).resolve().parents[1]
 

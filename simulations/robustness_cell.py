@@ -54,7 +54,7 @@ class Losing(GridWrapper):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    ) -> list[Message]:
         """Pass all replies on but that node's."""
         replies = self._grid.send_and_receive(messages, timeout=timeout)
         return [reply for reply in replies if reply.metadata.src_node_id != self._lost]

@@ -44,7 +44,7 @@ class Timed(Resam):
 
     rounds: list[dict[str, float]]
 
-    def configure_train(self, *args: Any, **kwargs: Any) -> Iterable[Message]:
+    def configure_train(self, *args: Any, **kwargs: Any) -> list[Message]:
         """Note when the round begins."""
         self.began = time.time()
         return super().configure_train(*args, **kwargs)

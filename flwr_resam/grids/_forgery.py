@@ -11,9 +11,8 @@ import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from numpy.typing import NDArray
 
-from ..momentum import MOMENTUM_KEY
 from ..rows.source import Segments
-from ..wire.layout import Entry, Layout
+from ..wire.layout import MOMENTUM_KEY, Entry, Layout
 from ..wire.npy import unpack
 
 

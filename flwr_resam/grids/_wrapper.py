@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from ..wire.exchange import exchange
+from ..wire.exchange import Deadline, exchange, memory_of, recall
 
 
 class GridWrapper(Grid):
@@ -56,6 +56,19 @@ class GridWrapper(Grid):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    ) -> list[Message]:
         """Send and receive through the grid inside."""
-        return exchange(self._grid, messages, timeout=timeout)
+        return list(self.stream(messages, Deadline(timeout)))
+
+    def stream(self, messages: Iterable[Message], deadline: Deadline) -> Iterator[Message]:
+        """Send through the grid inside, and yield the replies as they come."""
+        return exchange(self._grid, messages, deadline)
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a checkpoint needs of this grid and of the one inside: plain values and arrays."""
+        return {"inside": memory_of(self._grid)}
+
+    def recall(self, memory: dict[str, Any]) -> bool:
+        """Go on from a `memory`; whether the states of the nodes were in it."""
+        return recall(self._grid, memory["inside"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from logging import WARNING
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..errors import check_whole, requirement
 from ..momentum import server_round_of
 from ..rows.threads import in_order, threads_for
 from ..rule import Round
-from ..wire.exchange import exchange
+from ..wire.exchange import Deadline
 from ..wire.flower import logger, number_message
 from ._forgery import Form
 from ._wrapper import GridWrapper
@@ -122,14 +122,13 @@ class AdversarialGrid(GridWrapper):
                 )
             adversary.attack.check(len(connected - seen), len(nodes))
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Send to the honest nodes and put the adversary's replies among theirs."""
+    def stream(self, messages: Iterable[Message], deadline: Deadline) -> Iterator[Message]:
+        """Send to the honest nodes, and put the adversary's replies behind theirs."""
         instructions = list(messages)
         training = [message for message in instructions if _is_training(message)]
         if not training:
-            return exchange(self._grid, instructions, timeout=timeout)
+            yield from super().stream(instructions, deadline)
+            return
         self._begin(training[0])
         groups = {
             index: [message for message in training if message.metadata.dst_node_id in nodes]
@@ -138,23 +137,27 @@ class AdversarialGrid(GridWrapper):
         forged = {id(message) for group in groups.values() for message in group}
         honest = [message for message in instructions if id(message) not in forged]
         sent = {index: _model(group[0]) for index, group in groups.items() if group}
-        replies = exchange(self._grid, honest, timeout=timeout) if honest else []
+        replies = list(super().stream(honest, deadline)) if honest else []
         known = self._in_order(replies) if sent else []
         asked = tuple(message.metadata.dst_node_id for message in training)
         made = [self._forge(index, groups[index], known, sent[index], asked) for index in sent]
-        return [*replies, *(reply for group in made for reply in group)]
+        yield from replies
+        for group in made:
+            yield from group
 
     @property
     def memory(self) -> dict[str, Any]:
         """What a checkpoint needs of the attacks: plain values and arrays."""
-        return {"attacks": self._names(), "round": self._round, "states": list(self._states)}
+        own = {"attacks": self._names(), "round": self._round, "states": list(self._states)}
+        return super().memory | own
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def recall(self, memory: dict[str, Any]) -> bool:
         """Go on after the round of a `memory`; other attacks than its own begin anew."""
-        if memory["attacks"] != self._names():
+        if memory.get("attacks") == self._names():
+            self._round, self._states = memory["round"], list(memory["states"])
+        else:
             logger.log(WARNING, "The attacks are others than in the checkpoint: they begin anew")
-            return
-        self._round, self._states = memory["round"], list(memory["states"])
+        return super().recall(memory)
 
     def _names(self) -> list[str]:
         return [str(adversary.attack) for adversary in self._adversaries]

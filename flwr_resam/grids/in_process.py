@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from ..errors import requirement
+from ..wire.exchange import Deadline
 from ..wire.flower import SUPERLINK_NODE_ID, become_server, number_message, received
 
 _CLIENT_APP_RAISED = 1
@@ -125,23 +126,44 @@ class InProcessGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Let the nodes answer, and return the replies in the order of the messages.
+        """Let the nodes answer, and return the replies in the order of the messages."""
+        return list(self.stream(messages, Deadline(timeout)))
 
-        A node that takes longer than ``timeout`` seconds by itself is late: its reply is lost.
+    def stream(self, messages: Iterable[Message], deadline: Deadline) -> Iterator[Message]:
+        """Let the nodes answer, one after the other or in threads, in the order of the messages.
+
+        A node that takes longer by itself than the deadline's seconds is late: its reply is lost.
         """
-        asked = list(messages)
+        asked, seconds = list(messages), deadline.seconds
 
         def answer(message: Message) -> list[Message]:
             started = time.monotonic()
             replies = list(self.pull_messages(self.push_messages([message])))
-            late = timeout is not None and time.monotonic() - started > timeout
-            return [] if late else replies
+            return [] if time.monotonic() - started > seconds else replies
 
         # Two messages to one node are for its one Context, in the order in which they were sent.
         nodes = {message.metadata.dst_node_id for message in asked}
         pool = self._pool if len(nodes) == len(asked) else None
         answers = map(answer, asked) if pool is None else pool.map(answer, asked)
-        return [reply for replies in answers for reply in replies]
+        for replies in answers:
+            yield from replies
+
+    @property
+    def memory(self) -> dict[int, RecordDict]:
+        """The state of each node, by node id: what a checkpoint needs."""
+        return {node: context.state for node, context in self.contexts.items()}
+
+    def recall(self, memory: dict[int, RecordDict]) -> bool:
+        """Give the nodes the states of a `memory`."""
+        if set(memory) != set(self.contexts):
+            raise requirement(
+                "grid", "have the nodes of the checkpoint",
+                f"{len(self.contexts)} nodes, {len(memory)} in the checkpoint",
+                "Resume with the `num_nodes` that the run began with",
+            )
+        for node, state in memory.items():
+            self.contexts[node].state = state
+        return True
 
     def _answer(self, message: Message) -> Message:
         context = self.contexts[message.metadata.dst_node_id]

@@ -16,7 +16,7 @@ from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from ..wire.exchange import exchange
+from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
 from ..wire.replies import match
 from ._wrapper import GridWrapper
@@ -63,7 +63,7 @@ class PartitionedGrid(GridWrapper):
             Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.{_ACTION}")
             for node in nodes
         ]
-        answers = match(questions, exchange(grid, questions, timeout=timeout)).answers
+        answers = match(questions, exchange(grid, questions, Deadline(timeout)))
         said = {node: _partition(content) for node, content in answers.items()}
         if 2 * len(said) <= len(nodes):
             raise TimeoutError(

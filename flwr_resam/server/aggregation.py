@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from logging import ERROR, WARNING
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,16 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..aggregators.median import Median
-from ..errors import requirement
 from ..rows.source import Columns
 from ..rows.updates import Row, Updates
 from ..rule import Aggregate, Aggregator, Round
+from ..wire.flower import logger
+from .descent import size_of
+from .intake import Intake
+from .loop import RunState
+from .settings import Settings
+
+_CHUNK = 1 << 22
 
 
 def aggregate(
@@ -52,28 +59,50 @@ def aggregate(
     return replace(done, vector=xp.concat([done.vector, buffers]))
 
 
-_CHUNK = 1 << 22
+def result_of(
+    intake: Intake, f: int, run: RunState, settings: Settings, server_round: int
+) -> tuple[Aggregate, float] | None:
+    """Apply the rule to the rows of a round; None where it has no finite result.
 
+    Returns
+    -------
+    Aggregate, float
+        With a NumPy vector, and its norm. The rule's state is the run's then.
 
-def checked_device(device: str | None) -> str | None:
-    """Return the device, or raise before any work where torch or the device is missing."""
-    if not device:
+    Raises
+    ------
+    ValueError
+        That the rule raised though every node asked gave a row: so it is the user's to mend.
+    """
+    layout, model, rows = run.layout, run.model, intake.rows
+    assert layout is not None
+    assert model is not None
+    rule, seed = settings.aggregator, settings.seed
+    round = Round(
+        server_round, tuple(rows),
+        np.random.default_rng(None if seed is None else [seed, server_round]),
+        lambda: layout.flat(model)[: layout.learnt], intake.asked,
+    )
+    try:
+        done = aggregate(
+            rule, list(rows.values()), learnt=layout.learnt, f=f, state=run.rule_state,
+            round=round, device=settings.device,
+        )
+    except (ArithmeticError, ValueError) as error:
+        numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)
+        if not numeric and len(rows) == len(intake.asked):
+            raise
+        logger.log(ERROR, "\t> `%s` found no result: %s", rule, error)
         return None
-    try:
-        import torch
-    except ImportError as error:
-        raise requirement(
-            "device", "be None where torch is not installed", repr(device),
-            "Install torch, or leave `device` out to aggregate with NumPy", error=ImportError,
-        ) from error
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise requirement(
-            "device", "name a device that torch can use here", repr(device),
-            'Use "cpu", or leave `device` out to aggregate with NumPy',
-        ) from error
-    return device
+    done = replace(done, vector=to_numpy(done.vector))
+    size = size_of(done.vector)
+    if np.isnan(size):
+        logger.log(ERROR, "\t> The result of `%s` is not finite", rule)
+        return None
+    if done.note:
+        logger.log(WARNING, "\t> %s", done.note)
+    run.rule_state = done.state
+    return done, size
 
 
 def on_device(rows: Sequence[Row], device: str | None) -> Any:

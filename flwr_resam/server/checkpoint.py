@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from logging import INFO, WARNING
+from logging import ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
 from ..errors import requirement
-from ..grids._wrapper import GridWrapper
-from ..grids.adversarial import AdversarialGrid
-from ..grids.in_process import InProcessGrid
+from ..wire.exchange import memory_of, recall
 from ..wire.flower import logger
 from ..wire.layout import Layout
 from .encoding import Arrays, decode, encode
+from .loop import RunState
+from .settings import Settings
 
-_FORMAT = "flwr-resam-checkpoint-2"
+_FORMAT = "flwr-resam-checkpoint-3"
 _PATTERN = "checkpoint-*.safetensors"
 _KEEP = 2
 
@@ -54,10 +54,8 @@ class Checkpoint:
         How many rounds in a row were skipped.
     settings : dict of str to str
         What the run depends on; a run with other settings does not resume from here.
-    workers : dict of int to RecordDict, or None
-        ``Context.state`` of each node, where the nodes live in this process.
-    adversaries : list
-        The memory of each `AdversarialGrid` before the nodes.
+    grid : object
+        What the grid remembers, where it is one that does: the nodes' states, and the attacks'.
     """
 
     round: int
@@ -65,8 +63,7 @@ class Checkpoint:
     rule_state: Any
     skipped: int
     settings: dict[str, str]
-    workers: dict[int, Any] | None
-    adversaries: list[dict[str, Any]]
+    grid: Any
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -196,9 +193,9 @@ class Saver:
     """Writes a run's checkpoints, and restores one.
 
     A checkpoint holds the model, the round, the rule's state and the number of skipped rounds;
-    what the attacks of an `AdversarialGrid` remember; and, on an `InProcessGrid`, the
-    ``Context.state`` of every node, so that a resumed run ends in the same model, bit for bit, as
-    one that was never interrupted.
+    and what the grid remembers, where it is one of this package: what the attacks of an
+    `AdversarialGrid` remember, and the ``Context.state`` of every node of an `InProcessGrid`,
+    so that a resumed run ends in the same model, bit for bit, as one that was never interrupted.
 
     On Flower's engines the nodes' states are theirs. A resumed run is a new run there, in which
     no node has a momentum yet: `WorkerMomentum` rescales the first ones to the size that all
@@ -207,31 +204,23 @@ class Saver:
 
     Parameters
     ----------
-    folder : Path or None
-        Where the checkpoints are.
-    every : int
-        Rounds between checkpoints; 0 writes none.
-    settings : dict of str to str
-        What the run depends on.
+    settings : Settings
+        Say where checkpoints are written, and after how many rounds each.
+    layout : Layout
+        Of the model.
     grid : Grid
         The nodes.
     """
 
-    def __init__(
-        self, folder: Path | None, every: int, settings: dict[str, str], grid: Grid
-    ) -> None:
-        self._folder = folder
-        self._every = every
-        self._settings = settings
-        self._adversaries: list[AdversarialGrid] = []
-        while isinstance(grid, GridWrapper):
-            if isinstance(grid, AdversarialGrid):
-                self._adversaries.append(grid)
-            grid = grid.inner
-        self._nodes = grid.contexts if isinstance(grid, InProcessGrid) else None
+    def __init__(self, settings: Settings, layout: Layout, grid: Grid) -> None:
+        self._folder, self._every = settings.output_dir, settings.checkpoint_every
+        self._depends_on = _what_a_run_depends_on(settings, layout)
+        self._grid = grid
 
-    def begin(self, resume: bool) -> Checkpoint | None:
-        """The checkpoint to go on from, with the nodes' states restored; None to begin anew."""
+    def begin(
+        self, resume: bool, arrays: ArrayRecord, run: RunState
+    ) -> tuple[ArrayRecord, int]:
+        """The model to go on from and the rounds that are done, with everything else restored."""
         folder = self._folder
         if folder is None:
             if resume:
@@ -239,54 +228,42 @@ class Saver:
                     "output_dir", "be given to resume", "none",
                     "Name the folder with the checkpoints",
                 )
-            return None
+            return arrays, 0
         if not resume:
             check_no_checkpoints(folder)
-            return None
-        checkpoint = load_newest(folder, self._settings)
+            return arrays, 0
+        checkpoint = load_newest(folder, self._depends_on)
         if checkpoint is None:
             logger.log(WARNING, "No checkpoint in %s: the run begins with round 1", folder)
-            return None
+            return arrays, 0
         logger.log(INFO, "Resuming after round %d from %s", checkpoint.round, folder)
-        self._restore(checkpoint)
-        return checkpoint
+        if not recall(self._grid, checkpoint.grid):
+            logger.log(WARNING, "The nodes' momentums are not in the checkpoint: they begin anew")
+        run.rule_state, run.skipped, run.met = checkpoint.rule_state, checkpoint.skipped, True
+        return checkpoint.arrays, checkpoint.round
 
-    def after_round(self, number: int, arrays: ArrayRecord, rule_state: Any, skipped: int) -> None:
+    def after_round(self, run: RunState, number: int, arrays: ArrayRecord) -> None:
         """Write a checkpoint if it is time for one."""
         if self._folder is None or not self._every or number % self._every:
             return
-        workers = None
-        if self._nodes is not None:
-            workers = {node: context.state for node, context in self._nodes.items()}
-        save(
-            self._folder,
-            Checkpoint(
-                number, arrays, rule_state, skipped, self._settings, workers,
-                [adversary.memory for adversary in self._adversaries],
-            ),
-        )
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        for adversary, memory in zip(self._adversaries, checkpoint.adversaries, strict=False):
-            adversary.recall(memory)
-        if self._nodes is None or checkpoint.workers is None:
-            logger.log(WARNING, "The nodes' momentums are not in the checkpoint: they begin anew")
-            return
-        if set(checkpoint.workers) != set(self._nodes):
-            raise requirement(
-                "grid", "have the nodes of the checkpoint",
-                f"{len(self._nodes)} nodes, {len(checkpoint.workers)} in the checkpoint",
-                "Resume with the `num_nodes` that the run began with",
+        try:
+            save(self._folder, Checkpoint(
+                number, arrays, run.rule_state, run.skipped, self._depends_on,
+                memory_of(self._grid),
+            ))
+        except OSError as error:
+            logger.log(
+                ERROR, "No checkpoint after round %d, and no more later; the run goes on: %s",
+                number, error,
             )
-        for node, state in checkpoint.workers.items():
-            self._nodes[node].state = state
+            self._every = 0
 
 
-def settings_of(strategy: object, layout: Layout) -> dict[str, str]:
+def _what_a_run_depends_on(settings: Settings, layout: Layout) -> dict[str, str]:
     """What a run must share with a checkpoint to go on from it."""
     found = {"model": layout.fingerprint}
     for name in ("aggregator", "num_malicious_nodes", "learning_rate", "weight_decay", "seed"):
-        value = getattr(strategy, name)
+        value = getattr(settings, name)
         scheduled = name == "learning_rate" and callable(value)
         found[name] = "scheduled" if scheduled else str(value)
     return found

@@ -9,23 +9,36 @@ a reply that was never serialised, as in process, can't run code here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from logging import WARNING
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from numpy.typing import NDArray
 
 from ..errors import NOT_FINITE
-from ..momentum import MOMENTUM_KEY
 from ..rows.source import Segments
 from ..rows.threads import in_order, threads_for
-from ..wire.layout import Layout
-from ..wire.replies import Replies, Stray
+from ..wire.flower import logger
+from ..wire.layout import MOMENTUM_KEY, Layout
+from ..wire.replies import Matcher, Stray
 
 _CHUNK = 1 << 18
+_PARTS = 1 << 22  # coordinates of a reply that a thread checks at a time
+_METRICS, _NUMBERS, _KEY = 1000, 100_000, 200  # of a reply at most; a key's length
 RECORDS = (ArrayRecord, MetricRecord, ConfigRecord)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,26 +61,81 @@ class Rejection:
     proven: bool = True
 
 
-@dataclass(frozen=True)
-class Admitted:
-    """What the gate made of one round's replies.
+class Intake:
+    """What the gate made of the replies of one round, taken as they come.
+
+    Of a reply that is let in its row and its metrics are kept, and everything else is dropped.
+
+    Parameters
+    ----------
+    asked : iterable of Message
+        The instructions of the round.
+    layout : Layout
+        Of the model that was sent.
+    sent : sequence of 1-d arrays
+        Its parameters, for replies that hold weights.
 
     Attributes
     ----------
-    rows : dict of int to Segments
-        The valid rows by node, in the order in which the nodes were asked.
-    contents : list of RecordDict
-        The replies that the rows came with.
-    rejections : list of Rejection
-        The replies that gave no row.
-    strays : list of Stray
-        Messages that answered nothing.
+    asked : tuple of int
+        The nodes, in the order in which they were asked.
     """
 
-    rows: dict[int, Segments]
-    contents: list[RecordDict]
-    rejections: list[Rejection]
-    strays: list[Stray]
+    def __init__(
+        self, asked: Iterable[Message], layout: Layout, sent: Sequence[NDArray[Any]]
+    ) -> None:
+        messages = list(asked)
+        self.asked = tuple(message.metadata.dst_node_id for message in messages)
+        self._layout, self._sent = layout, sent
+        self._matcher = Matcher(messages)
+        self._rows: dict[int, Segments] = {}
+        self._metrics: dict[int, RecordDict] = {}
+        self._rejections: dict[int, Rejection] = {}
+
+    def take(self, reply: object) -> None:
+        """Let one reply through the gate; never raises."""
+        answer = self._matcher.take(reply)
+        if answer is None:
+            return
+        row = read_reply(answer.content, answer.node, self._layout, self._sent)
+        if isinstance(row, Rejection):
+            self._rejections[answer.node] = row
+        else:
+            self._rows[answer.node] = row
+            metrics = kept_metrics(answer.content)
+            if metrics is None:
+                logger.log(WARNING, "\t> Node %d sent too many metrics: dropped", answer.node)
+            self._metrics[answer.node] = RecordDict() if metrics is None else metrics
+
+    @property
+    def rows(self) -> dict[int, Segments]:
+        """The valid rows by node, in the order in which the nodes were asked."""
+        return self._in_order(self._rows)
+
+    @property
+    def valid(self) -> int:
+        """How many rows are valid."""
+        return len(self._rows.keys() - self._matcher.repeated)
+
+    @property
+    def metrics(self) -> list[RecordDict]:
+        """The metrics that came with the rows."""
+        return list(self._in_order(self._metrics).values())
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """The replies that gave no row."""
+        twice = {
+            node: Rejection(node, "more than one reply", proven=False)
+            for node in self._matcher.repeated
+        }
+        found = self._rejections | twice
+        return [found[node] for node in self.asked if node in found]
+
+    @property
+    def strays(self) -> list[Stray]:
+        """Messages that answered nothing."""
+        return self._matcher.strays
 
     @property
     def proven(self) -> int:
@@ -76,33 +144,15 @@ class Admitted:
 
     def counts(self, expected: int) -> MetricRecord:
         """How many of the expected nodes sent what, as a round's metrics name it."""
-        valid, rejected = len(self.rows), len(self.rejections)
+        valid, rejected = self.valid, len(self.rejections)
         return MetricRecord({
             "n-asked": expected, "n-valid": valid, "n-rejected": rejected,
             "n-silent": expected - valid - rejected,
         })
 
-
-def admit(
-    came: Replies, asked: Sequence[int], layout: Layout, sent: Sequence[NDArray[Any]]
-) -> Admitted:
-    """Let one round's replies through the gate, in the order in which the nodes were asked."""
-    admitted = Admitted({}, [], [], came.strays)
-    answered = [node for node in asked if node in came.answers or node in came.repeated]
-
-    def read(node: int) -> Segments | Rejection:
-        if node in came.repeated:
-            return Rejection(node, "more than one reply", proven=False)
-        return read_reply(came.answers[node], node, layout, sent)
-
-    rows = in_order(read, answered, threads_for(len(answered) * layout.size))
-    for node, row in zip(answered, rows, strict=True):
-        if isinstance(row, Rejection):
-            admitted.rejections.append(row)
-        else:
-            admitted.rows[node] = row
-            admitted.contents.append(cast(RecordDict, came.answers[node]))
-    return admitted
+    def _in_order(self, found: dict[int, T]) -> dict[int, T]:
+        repeated = self._matcher.repeated
+        return {node: found[node] for node in self.asked if node in found and node not in repeated}
 
 
 def read_reply(
@@ -165,6 +215,53 @@ def members(record: object, kinds: tuple[type, ...], of: tuple[type, ...]) -> di
     return items
 
 
+def kept_metrics(content: object) -> RecordDict | None:
+    """The metrics of a reply, as records of the server's own making; None where they are a flood.
+
+    At most 1,000 metrics of 100,000 numbers together, under keys of at most 200 characters. What
+    is not well formed is left out.
+
+    Examples
+    --------
+    >>> flood = MetricRecord({str(number): 0 for number in range(1001)})
+    >>> kept_metrics(RecordDict({"loss": MetricRecord({"loss": 0.5}), "c": ConfigRecord()}))["loss"]
+    {'loss': 0.5}
+    >>> print(kept_metrics(RecordDict({"flood": flood})))
+    None
+    """
+    kept, metrics, numbers = RecordDict(), 0, 0
+    try:
+        records = members(content, (RecordDict,), RECORDS)
+    except ValueError:
+        return kept
+    for name, record in records.items():
+        items = record.__dict__.get("_data")
+        if type(record) is not MetricRecord or type(items) is not dict or len(name) > _KEY:
+            continue
+        metrics += len(items)
+        numbers += sum(len(value) if type(value) is list else 1 for value in items.values())
+        if metrics > _METRICS or numbers > _NUMBERS:
+            return None
+        kept[name] = own = MetricRecord()
+        for key, value in items.items():
+            plain = _plain(value)
+            if plain is not None and type(key) is str and len(key) <= _KEY:
+                own.__dict__["_data"][key] = plain
+    return kept
+
+
+def _plain(value: Any) -> int | float | list[int | float] | None:
+    """A number or a list of numbers, of Python's own types; None for what is neither."""
+    if type(value) is list:
+        numbers = [_plain(number) for number in value if type(number) is not list]
+        if len(numbers) < len(value) or None in numbers:
+            return None
+        return cast(list[int | float], numbers)
+    if type(value) is np.float64:
+        return float(value)
+    return value if type(value) in (int, float) else None
+
+
 def _row(content: object, layout: Layout, sent: Sequence[NDArray[Any]]) -> Segments:
     records = members(content, (RecordDict,), RECORDS)
     arrays = [key for key, value in records.items() if type(value) is ArrayRecord]
@@ -175,8 +272,16 @@ def _row(content: object, layout: Layout, sent: Sequence[NDArray[Any]]) -> Segme
         entry.locate(received[entry.name])
     parts = [entry.view(received[entry.name]) for entry in layout.parameters]
     base = None if arrays[0] == MOMENTUM_KEY else sent
-    for index, entry in enumerate(layout.parameters):
-        _check_finite(entry.name, parts[index], None if base is None else base[index])
+
+    def check(place: tuple[int, int]) -> None:
+        index, start = place
+        values = parts[index][start : start + _PARTS]
+        before = None if base is None else base[index][start : start + _PARTS]
+        _check_finite(layout.parameters[index].name, values, before)
+
+    places = [(index, at) for index, part in enumerate(parts) for at in range(0, len(part), _PARTS)]
+    for _ in in_order(check, places, threads_for(layout.size)):
+        pass
     return Segments(parts, base)
 
 

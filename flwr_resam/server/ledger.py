@@ -1,6 +1,7 @@
 """Who did what in which round: one JSON line a node and round, for `flwr-resam report`.
 
-A line has ``round`` and ``node``, a ``status``, and what goes with it:
+A line has ``round`` and ``node`` (as text, since its 64 bits are more than JSON's numbers hold in
+most languages), a ``status``, and what goes with it:
 
 * ``valid``: ``weight``, the node's share of the aggregate (not there for rules that weigh each
   coordinate by itself), and ``distance`` from the aggregate in units of the median distance
@@ -13,21 +14,28 @@ A line has ``round`` and ``node``, a ``status``, and what goes with it:
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
+from logging import ERROR, WARNING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from ..errors import requirement
 from ..json_lines import read_json_lines, rewrite_lines
 from ..rows.sums import distances
 from ..rows.updates import Row
 from ..rule import Aggregate
-from .intake import Admitted
+from ..wire.flower import logger
+from .intake import Intake
 
 LEDGER = "ledger.jsonl"
+_LOCK = ".lock"
 _STATUS = ("valid", "rejected", "silent", "unasked")
 
 
@@ -44,27 +52,82 @@ class Line:
 
 
 class Ledger:
-    """The ledger of one run, written as it goes.
+    """The ledger of one run, written as it goes, and the run's claim on its folder.
+
+    While it is open no other run can write to the folder, in this process or another. A disk that
+    is full ends the ledger and not the run.
 
     Parameters
     ----------
     folder : Path
         Where ``ledger.jsonl`` is; made where missing.
-    after : int
-        Rounds up to this one are kept, what else is there is dropped: a run that starts anew
-        begins at 0, one that resumes begins after its checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If another run is writing to the folder.
     """
 
-    def __init__(self, folder: Path, after: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / LEDGER
-        kept = [line for line in read_ledger(folder) if line.round <= after] if after else []
-        rewrite_lines(self._path, map(_json, kept))
+        self._folder = folder
+        self._path: Path | None = folder / LEDGER
+        self._lock = FileLock(folder / _LOCK, timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise requirement(
+                "output_dir", "be the folder of one run at a time",
+                f"`{folder}`, to which another run is writing", "Name another folder",
+            ) from None
+
+    def begin(self, done: int, *, resume: bool) -> None:
+        """Take up the ledger after the rounds that are done, and keep what else there was aside.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds the ledger of an earlier run, and nobody said to resume it.
+        """
+        path = self._folder / LEDGER
+        if not resume:
+            check_no_ledger(self._folder)
+        lines = read_ledger(self._folder)
+        kept = [line for line in lines if line.round <= done]
+        if len(kept) < len(lines):
+            places = (path.with_name(f"ledger-{number}.jsonl") for number in count(1))
+            aside = next(place for place in places if not place.exists())
+            shutil.copyfile(path, aside)
+            logger.log(
+                WARNING, "The ledger goes on after round %d; what it held before is in %s",
+                done, aside,
+            )
+        rewrite_lines(path, map(_json, kept))
 
     def add(self, lines: Sequence[Line]) -> None:
         """Write the lines of one round."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(map(_json, lines)))
+        if self._path is None:
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("".join(map(_json, lines)))
+        except OSError as error:
+            logger.log(ERROR, "The ledger ends here, and the run goes on: %s", error)
+            self._path = None
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self._lock.release()
+
+
+def check_no_ledger(folder: Path) -> None:
+    """Raise a ValueError where a folder holds one: a run that begins anew would overwrite it."""
+    path = folder / LEDGER
+    if path.exists() and path.stat().st_size:
+        raise requirement(
+            "output_dir", "hold no ledger of an earlier run", f"`{path}`",
+            "Name another folder, remove it, or go on with `start(..., resume=True)`",
+        )
 
 
 def read_ledger(folder: Path) -> list[Line]:
@@ -82,25 +145,23 @@ def read_ledger(folder: Path) -> list[Line]:
 
 
 def _line(found: dict[str, Any]) -> Line:
-    line = Line(**found)
+    line = Line(**{**found, "node": int(found["node"])})
     if line.round < 1 or line.node < 0 or line.status not in _STATUS:
         raise ValueError(found)
     return line
 
 
-def round_lines(
-    server_round: int, asked: Sequence[int], admitted: Admitted, done: Aggregate | None
-) -> list[Line]:
+def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> list[Line]:
     """The lines of one round; ``done`` has a NumPy vector, and is None for a skipped round."""
-    rows, lines = admitted.rows, []
-    rejected = {rejection.node: rejection.reason for rejection in admitted.rejections}
+    rows, lines = intake.rows, []
+    rejected = {rejection.node: rejection.reason for rejection in intake.rejections}
     apart: dict[int, float | None] = {}
     share: dict[int, float] = {}
     if done is not None:
         apart = dict(zip(rows, _apart(list(rows.values()), done.vector), strict=True))
         if done.weights is not None:
             share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
-    for node in asked:
+    for node in intake.asked:
         if node in rows:
             line = Line(server_round, node, "valid", None, share.get(node), apart.get(node))
         elif node in rejected:
@@ -109,7 +170,7 @@ def round_lines(
             line = Line(server_round, node, "silent")
         lines.append(line)
     return lines + [
-        Line(server_round, stray.node, "unasked", stray.reason) for stray in admitted.strays
+        Line(server_round, stray.node, "unasked", stray.reason) for stray in intake.strays
     ]
 
 
@@ -125,4 +186,5 @@ def _apart(rows: Sequence[Row], vector: NDArray[Any]) -> list[float | None]:
 
 def _json(line: Line) -> str:
     items = {key: value for key, value in asdict(line).items() if value is not None}
+    items["node"] = str(line.node)
     return json.dumps(items) + "\n"

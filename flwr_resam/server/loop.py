@@ -1,29 +1,93 @@
-"""The rounds of a run, from the first or from a checkpoint: train, evaluate, save.
+"""The rounds of a run, from the first or from a checkpoint, and what it knows between them.
 
 It is what `flwr.serverapp.strategy.Strategy.start` does, with a beginning that need not be
-round 1 and a step after each round.
+round 1, replies that are taken as they come, and a step after each round.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from logging import INFO
+from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp.strategy import FedAvg, Result
 
-from ..wire.exchange import exchange
+from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
+from ..wire.layout import Layout
+from .intake import Rejection
+from .ledger import Ledger
+from .log import log_metrics
+from .settings import Settings, checked_timeout
+
+_PACKAGE = __name__.partition(".")[0]
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 
 
+@dataclass
+class RunState:
+    """What one run of a strategy knows between two calls: all of it.
+
+    Attributes
+    ----------
+    rule_state : object
+        What the rule remembers.
+    asked, questions : list of Message
+        What went out last, for training and for evaluation.
+    model : ArrayRecord or None
+        The one that was sent; None before the first round.
+    layout : Layout or None
+        Of the model.
+    deadline : Deadline
+        Until when the replies that come in now are waited for.
+    timeout : float
+        Seconds to wait for the replies of a round.
+    skipped : int
+        How many rounds in a row had no quorum.
+    rejections : list of Rejection
+        Those of the last round.
+    faults : int or None
+        The f of the last round; None where it had no quorum.
+    met : bool
+        Whether as many nodes as wanted have been there together.
+    ledger : Ledger or None
+        None until something is written.
+    """
+
+    rule_state: Any
+    asked: list[Message] = field(default_factory=list)
+    questions: list[Message] = field(default_factory=list)
+    model: ArrayRecord | None = None
+    layout: Layout | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+    timeout: float = 3600.0
+    skipped: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    faults: int | None = None
+    met: bool = False
+    ledger: Ledger | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, timeout: float | None = None) -> RunState:
+        """The state before the first round."""
+        seconds = settings.timeout if timeout is None else checked_timeout(timeout)
+        return cls(settings.aggregator.start(), timeout=seconds)
+
+    def sent(self, model: ArrayRecord, asked: Iterable[Message], settings: Settings) -> None:
+        """Note what went out for training, whoever wrote it."""
+        if self.layout is None or self.model is not model:
+            self.layout = Layout.of(model, settings.buffers)
+        self.model, self.asked = model, list(asked)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What `run_rounds` needs besides the strategy, the grid and the model.
+    """What `run_rounds` needs besides the strategy, its run, the grid and the model.
 
     Attributes
     ----------
@@ -31,8 +95,6 @@ class Plan:
         Rounds that an earlier process has done.
     num_rounds : int
         The last round.
-    timeout : float
-        Seconds to wait for the replies of one round.
     train_config, evaluate_config : ConfigRecord
         As Flower's strategies take them.
     evaluate_fn : callable or None
@@ -43,15 +105,20 @@ class Plan:
 
     done: int
     num_rounds: int
-    timeout: float
     train_config: ConfigRecord
     evaluate_config: ConfigRecord
     evaluate_fn: EvaluateFn | None
     after_round: Callable[[int, ArrayRecord], None]
 
 
-def run_rounds(strategy: Strategy, grid: Grid, arrays: ArrayRecord, plan: Plan) -> Result:
-    """Run the rounds after ``plan.done``; the result holds the model and these rounds' metrics."""
+def run_rounds(
+    strategy: FedAvg, settings: Settings, run: RunState, grid: Grid, arrays: ArrayRecord, plan: Plan
+) -> Result:
+    """Run the rounds after ``plan.done``; the result holds the model and these rounds' metrics.
+
+    What was asked is what ``configure_train`` and ``configure_evaluate`` return, whoever wrote
+    them.
+    """
     result = Result(arrays=arrays)
     started = time.monotonic()
 
@@ -60,31 +127,37 @@ def run_rounds(strategy: Strategy, grid: Grid, arrays: ArrayRecord, plan: Plan) 
             return
         metrics = plan.evaluate_fn(number, result.arrays)
         if metrics is not None:
-            logger.log(INFO, "\t└──> Evaluation at the server: %s", metrics)
+            log_metrics("Evaluation at the server", metrics)
             result.evaluate_metrics_serverapp[number] = metrics
+
+    def replies(messages: list[Message], method: str) -> Iterable[Message]:
+        run.deadline = Deadline(run.timeout)
+        stream = exchange(grid, messages, run.deadline)
+        # Another's method may go through the replies twice, as it can through Flower's.
+        own = getattr(type(strategy), method).__module__.partition(".")[0] == _PACKAGE
+        return stream if own else list(stream)
 
     if plan.done == 0:
         evaluate_here(0)
     for number in range(plan.done + 1, plan.num_rounds + 1):
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
-        instructions = strategy.configure_train(number, result.arrays, plan.train_config, grid)
-        replies = exchange(grid, instructions, timeout=plan.timeout)
-        model, metrics = strategy.aggregate_train(number, replies)
-        del replies
+        asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
+        run.sent(result.arrays, asked, settings)
+        model, metrics = strategy.aggregate_train(number, replies(asked, "aggregate_train"))
         if model is not None:
             result.arrays = model
         if metrics is not None:
-            logger.log(INFO, "\t└──> Training: %s", metrics)
+            log_metrics("Training", metrics)
             result.train_metrics_clientapp[number] = metrics
-        questions = strategy.configure_evaluate(
-            number, result.arrays, plan.evaluate_config, grid
+        run.questions = list(
+            strategy.configure_evaluate(number, result.arrays, plan.evaluate_config, grid)
         )
         reported = strategy.aggregate_evaluate(
-            number, exchange(grid, questions, timeout=plan.timeout)
+            number, replies(run.questions, "aggregate_evaluate")
         )
         if reported is not None:
-            logger.log(INFO, "\t└──> Evaluation: %s", reported)
+            log_metrics("Evaluation", reported)
             result.evaluate_metrics_clientapp[number] = reported
         evaluate_here(number)
         plan.after_round(number, result.arrays)

@@ -8,14 +8,19 @@ out; what a node adds, drops, or fills with NaN is its own affair.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from logging import ERROR, WARNING
 from statistics import median_low
 from typing import Any
 
 import numpy as np
-from flwr.app import MetricRecord, RecordDict
+from flwr.app import Error, Message, MetricRecord, RecordDict
 
-from .intake import RECORDS, members
+from ..wire.flower import logger
+from ..wire.replies import Matcher
+from .intake import RECORDS, kept_metrics, members, printable
+
+MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
 
 
 def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
@@ -61,6 +66,41 @@ def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
         if len(lists) > 2 * f:
             result[key] = [median_low(column) for column in zip(*lists, strict=True)]
     return result
+
+
+def evaluations(
+    asked: Iterable[Message], replies: Iterable[Message], after_each: Callable[[int], None]
+) -> list[RecordDict]:
+    """The metrics of the nodes that answered an evaluation, each once.
+
+    ``after_each`` is called with their number when a reply has come.
+    """
+    asked = list(asked)
+    matcher, found = Matcher(asked), dict[int, RecordDict]()
+    for reply in replies:
+        answer = matcher.take(reply)
+        if answer is not None and type(answer.content) is RecordDict:
+            found[answer.node] = kept_metrics(answer.content) or RecordDict()
+        elif answer is not None and type(answer.content) is Error:
+            reason = printable(answer.content.reason)
+            logger.log(WARNING, "\t> No evaluation by node %d: %s", answer.node, reason)
+        after_each(len(found))
+    nodes = [message.metadata.dst_node_id for message in asked]
+    return [found[node] for node in nodes if node in found and node not in matcher.repeated]
+
+
+def reported(
+    aggregate: MetricsFn, contents: list[RecordDict], weighted_by_key: str
+) -> MetricRecord:
+    """Apply a function of the metrics; what a node sent there must not end the run."""
+    try:
+        return MetricRecord(dict(aggregate(contents, weighted_by_key)))
+    except Exception as error:
+        logger.log(
+            ERROR, "\t> No metrics of the nodes this round: the aggregation function raised "
+            "%s: %s", type(error).__name__, printable(str(error)),
+        )
+        return MetricRecord()
 
 
 def _metrics(content: object) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """Which nodes are asked: Flower's sampling, made repeatable and never waiting for ever.
 
 Flower's strategies wait in every round until ``min_available_nodes`` are connected, so that one
-node which is gone for good would stop the run. Here only the first round waits for all;
-later ones go on with the nodes that are there, as long as these can be a quorum.
+node which is gone for good would stop the run. Here only the first round waits for all, and not
+for ever; later ones go on with the nodes that are there, as long as these can be a quorum.
 """
 
 from __future__ import annotations
@@ -16,13 +16,43 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from ..wire.flower import logger, number_message
+from ..wire.flower import logger, seal
+from .loop import RunState
+from .settings import Settings
 
 _POLL = 1.0
 _SAY_EVERY = 10.0
 
 
-def connected(grid: Grid, enough: int, seconds: float) -> list[int]:
+def connected(grid: Grid, settings: Settings, run: RunState) -> list[int]:
+    """The connected nodes, once they are as many as the round needs.
+
+    The first round of a run waits for ``min_available_nodes``, up to ``connect_timeout`` seconds.
+    Later rounds, and a resumed run, wait only where the nodes that are there can't be a quorum,
+    and then go on with those for as long as a round may take.
+
+    Raises
+    ------
+    TimeoutError
+        Where too few nodes have connected for the first round.
+    """
+    if run.met:
+        return _wait(grid, settings.least_quorum, run.timeout)
+    wanted = max(settings.min_available_nodes, settings.min_train_nodes)
+    nodes = _wait(grid, wanted, settings.connect_timeout)
+    if len(nodes) < wanted:
+        there = ", ".join(map(str, nodes[:20])) or "none"
+        raise TimeoutError(
+            f"`min_available_nodes` is {wanted}, but {len(nodes)} node(s) connected within "
+            f"{settings.connect_timeout:g} s ({there}). Start more SuperNodes (in simulation: "
+            f'--federation-config "num-supernodes={wanted}"), lower `min_available_nodes`, or '
+            "raise `connect_timeout`."
+        )
+    run.met = True
+    return nodes
+
+
+def _wait(grid: Grid, enough: int, seconds: float) -> list[int]:
     """The connected nodes, as soon as they are ``enough`` or the time is over."""
     started = time.monotonic()
     said = -_SAY_EVERY
@@ -51,10 +81,10 @@ def sample(
 
 
 def instructions(record: RecordDict, nodes: Iterable[int], message_type: str) -> list[Message]:
-    """One message to each node, under an id of its own."""
+    """One message to each node, under an id that no other node can guess."""
     messages = [
         Message(content=record, message_type=message_type, dst_node_id=node) for node in nodes
     ]
     for message in messages:
-        number_message(message)
+        seal(message)
     return messages

@@ -5,23 +5,150 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flwr.app import ArrayRecord
 
 from ..aggregators import MDA
-from ..errors import check_positive, check_whole, real, requirement
+from ..errors import check_positive, check_whole, checked_f, real, requirement
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
+from ..wire.layout import checked_buffers
+from .quorum import effective_faults
 
-Schedule = Callable[[int], float]
+Rate = Callable[[int], float]
 
 
-def checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
-    """The rule; None is `MDA`."""
-    if aggregator is None:
-        return MDA()
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made with; `Resam` says what each means.
+
+    Raises
+    ------
+    ValueError, TypeError
+        At construction, where f, the rule and the number of nodes do not fit together, or a
+        number is out of range.
+
+    Examples
+    --------
+    >>> settings = Settings(num_malicious_nodes=2)
+    >>> settings.aggregator, settings.min_train_nodes, settings.least_quorum
+    (MDA(), 5, 3)
+    """
+
+    num_malicious_nodes: int = 0
+    aggregator: Aggregator = field(default_factory=MDA)
+    learning_rate: float | Rate = 1.0
+    weight_decay: float = 0.0
+    device: str | None = None
+    seed: int | None = None
+    max_skipped_rounds: int = 10
+    timeout: float = 3600.0
+    patience: float = 10.0
+    connect_timeout: float = 600.0
+    output_dir: Path | None = None
+    checkpoint_every: int = 0
+    buffers: frozenset[str] | None = None
+    fraction_train: float = 1.0
+    fraction_evaluate: float = 1.0
+    min_train_nodes: int = 0
+    min_evaluate_nodes: int = 2
+    min_available_nodes: int = 0
+
+    @classmethod
+    def of(
+        cls, aggregator: Aggregator | None, output_dir: str | Path | None,
+        buffers: Collection[str] | None, min_train_nodes: int | None,
+        min_available_nodes: int | None, **others: Any,
+    ) -> Settings:
+        """The settings, where None stands for what the rule needs."""
+        if output_dir is not None and not isinstance(output_dir, str | os.PathLike):
+            raise requirement(
+                "output_dir", "be a path or None", repr(output_dir), 'Use "runs/first", say',
+                error=TypeError,
+            )
+        return cls(
+            aggregator=MDA() if aggregator is None else aggregator,
+            output_dir=Path(output_dir) if output_dir else None,
+            buffers=checked_buffers(buffers),
+            min_train_nodes=_least("min_train_nodes", min_train_nodes),
+            min_available_nodes=_least("min_available_nodes", min_available_nodes),
+            **others,
+        )
+
+    def __post_init__(self) -> None:
+        """Check each argument, then whether they fit together, and fill in what is derived."""
+        self._set("num_malicious_nodes", checked_f(self.num_malicious_nodes))
+        _check_aggregator(self.aggregator)
+        if not callable(self.learning_rate):
+            self._set("learning_rate", finite_rate(self.learning_rate))
+        self._set("weight_decay", _at_least_zero("weight_decay", self.weight_decay))
+        self._set("device", checked_device(self.device))
+        self._set("seed", _seed(self.seed))
+        check_whole("max_skipped_rounds", self.max_skipped_rounds, "Use 10")
+        _check_fraction("fraction_train", self.fraction_train)
+        _check_fraction("fraction_evaluate", self.fraction_evaluate)
+        check_whole("min_evaluate_nodes", self.min_evaluate_nodes, "Use 2, say", least=0)
+        self._set("timeout", checked_timeout(self.timeout))
+        self._set("connect_timeout", checked_timeout(self.connect_timeout, "connect_timeout"))
+        if not real(self.patience) >= 1.0:
+            raise requirement(
+                "patience", "be at least 1", f"patience = {self.patience!r}", "Use 10.0, or "
+                'float("inf") to wait for the timeout',
+            )
+        check_whole("checkpoint_every", self.checkpoint_every, "Use 0 for no checkpoints", least=0)
+        self._set("checkpoint_every", operator.index(self.checkpoint_every))
+        if self.checkpoint_every and self.output_dir is None:
+            raise requirement(
+                "output_dir", "be given for checkpoints", "none", "Name a folder, or leave out "
+                "`checkpoint_every`",
+            )
+        self._settle_nodes()
+
+    def _settle_nodes(self) -> None:
+        """Choose the numbers of nodes that were left open, and check that the rule admits f."""
+        least = self._least_nodes()
+        nodes = self.min_available_nodes or self.min_train_nodes or least
+        trained = self.min_train_nodes
+        if not trained:
+            # Of a fraction as many as FedAvg would sample, if the rule can do with so few.
+            share = max(least, int(self.fraction_train * nodes))
+            trained = share if 0.0 < self.fraction_train < 1.0 else nodes
+        self.aggregator.check(trained, self.num_malicious_nodes)
+        self._set("min_train_nodes", trained)
+        self._set("min_available_nodes", nodes)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _least_nodes(self) -> int:
+        f = self.num_malicious_nodes
+        tried = range(2, 8 * f + 64)
+        # Where none will do, what is wrong shows when the rule checks this one.
+        return next((n for n in tried if self.aggregator.admits(n, f)), 2 * f + 1)
+
+    @property
+    def least_quorum(self) -> int:
+        """The least number of connected nodes with which a round need not be skipped."""
+        asked, f = self.min_train_nodes, self.num_malicious_nodes
+        return next(
+            valid for valid in range(asked + 1)
+            if valid == asked
+            or effective_faults(self.aggregator, asked=asked, valid=valid, malformed=0, f=f)
+            is not None
+        )
+
+    def rate(self, server_round: int) -> float:
+        """Gamma of a round."""
+        rate = self.learning_rate
+        return finite_rate(rate(server_round)) if callable(rate) else rate
+
+
+def _check_aggregator(aggregator: object) -> None:
+    """Raise for what is no rule that leaves one vector."""
     if not isinstance(aggregator, Aggregator):
         raise requirement(
             "aggregator", "be an aggregator", repr(aggregator), f"Write {_meant(aggregator)}",
@@ -32,7 +159,6 @@ def checked_aggregator(aggregator: Aggregator | None) -> Aggregator:
             "aggregator", "end with a rule that leaves one vector", f"`{aggregator}`",
             f"Add one at the right, as in `{aggregator} | mda`",
         )
-    return aggregator
 
 
 def _meant(given: object) -> str:
@@ -44,12 +170,7 @@ def _meant(given: object) -> str:
     return f"{written} | MDA()" if issubclass(kind, PreAggregator) else written
 
 
-def checked_rate(rate: float | Schedule) -> float | Schedule:
-    """The learning rate, or the function of the round that gives it."""
-    return rate if callable(rate) else finite_rate(rate)
-
-
-def checked_seed(seed: int | None) -> int | None:
+def _seed(seed: int | None) -> int | None:
     """A whole number, or None for draws that differ from run to run."""
     if seed is None:
         return None
@@ -66,14 +187,14 @@ def finite_rate(rate: float) -> float:
     return float(rate)
 
 
-def at_least_zero(name: str, value: float) -> float:
+def _at_least_zero(name: str, value: float) -> float:
     """A finite number that is not negative."""
     if not 0.0 <= real(value) < math.inf:
         raise requirement(name, "be a finite number, at least 0", f"{name} = {value!r}", "Use 0.0")
     return float(value)
 
 
-def check_fraction(name: str, fraction: float) -> None:
+def _check_fraction(name: str, fraction: float) -> None:
     """Raise a ValueError unless this can be a share of the connected nodes."""
     if not 0.0 <= real(fraction) <= 1.0:
         raise requirement(
@@ -81,41 +202,22 @@ def check_fraction(name: str, fraction: float) -> None:
         )
 
 
-def checked_least(name: str, nodes: int | None) -> int | None:
-    """A number of nodes, or None for what the rule needs."""
+def _least(name: str, nodes: int | None) -> int:
+    """A number of nodes, or 0 for what the rule needs."""
     if nodes is None:
-        return None
+        return 0
     check_whole(name, nodes, "Leave it out for what the rule needs", least=0)
     return operator.index(nodes)
 
 
-def checked_timeout(seconds: float) -> float:
-    """Seconds to wait for the replies of a round."""
+def checked_timeout(seconds: float, name: str = "timeout") -> float:
+    """Seconds to wait for the nodes or for the replies of a round."""
     if not real(seconds) > 0:
         raise requirement(
-            "timeout", "be a number of seconds above 0", f"timeout = {seconds!r}",
+            name, "be a number of seconds above 0", f"{name} = {seconds!r}",
             "Use 3600.0, say; nodes that answer later count as silent",
         )
     return float(seconds)
-
-
-def checked_output(
-    output_dir: str | Path | None, checkpoint_every: int
-) -> tuple[Path | None, int]:
-    """The folder of a run, and after how many rounds each a checkpoint is written there."""
-    if output_dir is not None and not isinstance(output_dir, str | os.PathLike):
-        raise requirement(
-            "output_dir", "be a path or None", repr(output_dir), 'Use "runs/first", say',
-            error=TypeError,
-        )
-    check_whole("checkpoint_every", checkpoint_every, "Use 0 for no checkpoints", least=0)
-    every = operator.index(checkpoint_every)
-    if every and not output_dir:
-        raise requirement(
-            "output_dir", "be given for checkpoints", "none", "Name a folder, or leave out "
-            "`checkpoint_every`",
-        )
-    return (Path(output_dir) if output_dir else None), every
 
 
 def check_model(arrays: object) -> None:
@@ -125,3 +227,24 @@ def check_model(arrays: object) -> None:
             "initial_arrays", "be an ArrayRecord", type(arrays).__name__,
             "Write ArrayRecord(...) of a state_dict or a list of NumPy arrays", error=TypeError,
         )
+
+
+def checked_device(device: str | None) -> str | None:
+    """Return the device, or raise before any work where torch or the device is missing."""
+    if not device:
+        return None
+    try:
+        import torch
+    except ImportError as error:
+        raise requirement(
+            "device", "be None where torch is not installed", repr(device),
+            "Install torch, or leave `device` out to aggregate with NumPy", error=ImportError,
+        ) from error
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise requirement(
+            "device", "name a device that torch can use here", repr(device),
+            'Use "cpu", or leave `device` out to aggregate with NumPy',
+        ) from error
+    return device

@@ -1,75 +1,193 @@
-"""Sending and receiving over the network, where one reply that can't be read loses no other."""
+"""Sending messages and taking replies as they come, where no node holds up another's.
+
+Over the network the SuperLink hands out what a node uploaded as it is, and the ServerApp puts the
+reply together from it. So a node can upload what is no reply, announce one and upload nothing, or
+a byte a minute, or gigabytes. Each reply is fetched by itself, object by object, within a number
+of bytes, by a few threads of which none waits for a node; one deadline holds for all.
+"""
 
 from __future__ import annotations
 
+import math
+import threading
 import time
-from collections.abc import Iterable
-from logging import WARNING
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from importlib.metadata import version
+from typing import Any, Protocol, cast
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from .flower import logger, over_network
+from ._fetch import Look
+from .flower import Network, on_engine, over_network, seal
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds
+_ENGINE_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds
+_WORKERS = 8
 
 
-def exchange(
-    grid: Grid, messages: Iterable[Message], *, timeout: float | None = None
-) -> list[Message]:
-    """Send messages through a grid and return the replies that came in time.
+class Deadline:
+    """Until when replies are waited for; whoever takes them may bring it forward.
 
-    It is ``grid.send_and_receive`` unless that is Flower's own, over the network. There the
-    SuperLink hands out what a node uploaded as it is, and the ServerApp puts the reply together
-    from it: a node that uploads what is no reply raises an error in the ServerApp, which would
-    take with it all replies that came by the same call. So the replies are fetched one by one,
-    and such a node is logged and silent.
+    Parameters
+    ----------
+    seconds : float or None
+        From now; None and infinity wait for all replies.
+
+    Attributes
+    ----------
+    seconds : float
+        From the start; infinity where there is no end.
+
+    Examples
+    --------
+    >>> deadline = Deadline(None)
+    >>> deadline.left
+    inf
+    >>> deadline.within(0.0)
+    >>> deadline.left
+    0.0
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._started = time.monotonic()
+        self.seconds = math.inf if seconds is None else seconds
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the messages went out."""
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds that replies are still waited for."""
+        return max(0.0, self.seconds - self.spent)
+
+    def within(self, seconds: float) -> None:
+        """Wait for ``seconds`` from the start at most."""
+        self.seconds = min(self.seconds, seconds)
+
+
+class StreamingGrid(Protocol):
+    """A grid that hands replies out as they come."""
+
+    def stream(self, messages: Iterable[Message], deadline: Deadline) -> Iterator[Message]:
+        """Send messages and yield the replies that come before the deadline."""
+
+
+def exchange(grid: Grid, messages: Iterable[Message], deadline: Deadline) -> Iterator[Message]:
+    """Send messages through a grid, sealed, and yield the replies as they come.
+
+    The messages go out when the first reply is asked for. A grid with a ``stream`` of its own
+    streams; those of Flower are asked reply by reply; of any other, ``send_and_receive`` is
+    called, and the replies come all at once.
 
     Parameters
     ----------
     grid : Grid
     messages : iterable of Message
-    timeout : float, optional
-        Seconds to wait; None waits until all have answered.
+        Each gets an id that no other node can guess (`seal`).
+    deadline : Deadline
+        May be brought forward while the replies come.
 
     Raises
     ------
     Exception
         What the grid raises where the SuperLink itself can't be reached.
     """
-    if not over_network(grid):
-        return list(grid.send_and_receive(messages, timeout=timeout))
     asked = list(messages)
-    numbers = list(grid.push_messages(asked))
-    nodes = {
-        number: message.metadata.dst_node_id
-        for number, message in zip(numbers, asked, strict=False) if number
-    }
-    del asked, messages
-    deadline = None if timeout is None else time.monotonic() + timeout
-    replies: list[Message] = []
-    pause = _FIRST_PAUSE
-    while nodes:
-        for number in list(nodes):
-            found = _pull(grid, number, nodes[number])
-            if found is None or found:
-                replies.extend(found or [])
-                del nodes[number]
-        if not nodes or (deadline is not None and time.monotonic() > deadline):
-            break
-        time.sleep(pause)
-        pause = min(2.0 * pause, _LONGEST_PAUSE)
-    return replies
+    for message in asked:
+        seal(message)
+    if _streams(grid):
+        yield from cast(StreamingGrid, grid).stream(asked, deadline)
+    elif over_network(grid):
+        yield from _over_network(grid, asked, deadline)
+    elif on_engine(grid):
+        yield from _on_engine(grid, asked, deadline)
+    else:
+        timeout = None if math.isinf(deadline.seconds) else deadline.seconds
+        yield from grid.send_and_receive(asked, timeout=timeout)
 
 
-def _pull(grid: Grid, number: str, node: int) -> list[Message] | None:
-    """The reply to one message, nothing where there is none yet; None where it can't be read."""
+def _streams(grid: Grid) -> bool:
+    """Whether its class says how to stream, and none below it how to send and receive."""
+    for each in type(grid).__mro__:
+        if "stream" in vars(each) or "send_and_receive" in vars(each):
+            return "stream" in vars(each)
+    return False
+
+
+def _on_engine(grid: Grid, asked: Sequence[Message], deadline: Deadline) -> Iterator[Message]:
+    waiting = set(grid.push_messages(asked))
+    while waiting:
+        for reply in grid.pull_messages(waiting):
+            waiting.discard(reply.metadata.reply_to_message_id)
+            yield reply
+        if not waiting or not deadline.left:
+            return
+        time.sleep(min(_ENGINE_PAUSE, deadline.left))
+
+
+def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Iterator[Message]:
     try:
-        return list(grid.pull_messages([number]))
-    except Exception as error:
-        grid.get_node_ids()  # raises where it was the SuperLink
-        logger.log(
-            WARNING, "The reply of node %d can't be read (%s): it is silent", node,
-            type(error).__name__,
-        )
-        return None
+        network = Network(grid)
+    except (AttributeError, ImportError) as error:
+        raise RuntimeError(
+            f"flwr {version('flwr')} fetches replies in a way that this flwr-resam does not know "
+            f"({error}). Install a version of flwr that its metadata allows, or a newer flwr-resam."
+        ) from error
+    pushed = list(grid.push_messages(asked))
+    looks = deque(
+        Look(network, number, message, grid)
+        for number, message in zip(pushed, asked, strict=False) if number
+    )
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="resam-replies")
+    busy: dict[Future[Message | None], Look] = {}
+    try:
+        while (looks or busy) and deadline.left:
+            now = time.monotonic()
+            for _ in range(len(looks)):
+                look = looks.popleft()
+                if look.due <= now and len(busy) < _WORKERS:
+                    busy[pool.submit(look, stop)] = look
+                else:
+                    looks.append(look)
+            soonest = min((look.due for look in looks), default=math.inf) - now
+            if len(busy) == _WORKERS:
+                soonest = math.inf
+            patience = max(0.0, min(soonest, deadline.left, _LONGEST_PAUSE))
+            if busy:
+                done, _ = wait(busy, timeout=patience, return_when=FIRST_COMPLETED)
+            else:
+                done = set()
+                time.sleep(patience)
+            for each in done:
+                look = busy.pop(each)
+                reply = each.result()
+                if reply is None:
+                    looks.append(look)
+                else:
+                    yield reply
+    finally:
+        # What is in flight ends by itself: a call at most, which no node can make longer.
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def memory_of(grid: Grid) -> Any:
+    """What a grid remembers of its nodes and attacks, as plain values; None for Flower's own."""
+    return getattr(grid, "memory", None)
+
+
+def recall(grid: Grid, memory: Any) -> bool:
+    """Give a grid back what it remembered; whether the states of its nodes were among it."""
+    again = getattr(grid, "recall", None)
+    return memory is not None and again is not None and bool(again(memory))
+
+
+def answered(grid: Grid, messages: Iterable[Message], timeout: float | None) -> list[Message]:
+    """The replies that come in time, all together."""
+    return list(exchange(grid, messages, Deadline(timeout)))
+

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import secrets
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.superlink.grid.http_grid import HttpGrid
 
 SUPERLINK_NODE_ID = 1
+_HTTP_GRID, _ENGINE_GRID = "flwr.superlink.grid.http_grid", "flwr.superlink.grid.inmemory_grid"
 
 logger = logging.getLogger("flwr")
 """Flower's own logger, so that what Resam says stands among what Flower says."""
@@ -23,16 +28,26 @@ def become_server(run_id: int = 1) -> None:
     TaskIdentity.node_id = SUPERLINK_NODE_ID
 
 
-def over_network(grid: Grid) -> bool:
-    """Whether it sends and receives as Flower's ServerApps do in a federation of machines."""
-    return type(grid).send_and_receive is HttpGrid.send_and_receive
-
-
 def number_message(message: Message) -> str:
     """Give a message the id that a Flower grid would give it when it is pushed."""
     if not message.metadata.message_id:
         message.metadata.__dict__["_message_id"] = str(uuid4())
     return message.metadata.message_id
+
+
+_SEALED = "resam-"
+
+
+def seal(message: Message) -> None:
+    """Make the id of a message unguessable, and number it.
+
+    Over the network the id is a hash of the message's own fields, and whoever can guess them
+    can answer in the receiver's name. A secret in the group id is seen by the receiver alone.
+    """
+    group = message.metadata.group_id
+    if not group.startswith(_SEALED):
+        message.metadata.group_id = f"{_SEALED}{secrets.token_hex(16)}{group and '-'}{group}"
+    number_message(message)
 
 
 def received(message: Message) -> Message:
@@ -45,3 +60,130 @@ def received(message: Message) -> Message:
     copy = Message(content, metadata.dst_node_id, metadata.message_type)
     copy.__dict__["_metadata"] = metadata
     return copy
+
+
+def over_network(grid: Grid) -> bool:
+    """Whether it sends and receives as Flower's ServerApps do in a federation of machines."""
+    return _is_flowers(grid, _HTTP_GRID, "HttpGrid")
+
+
+def on_engine(grid: Grid) -> bool:
+    """Whether it sends and receives as Flower's simulation engine does."""
+    return _is_flowers(grid, _ENGINE_GRID, "InMemoryGrid")
+
+
+def _is_flowers(grid: Grid, module: str, name: str) -> bool:
+    """Whether the grid is of a class of Flower's, which nobody has made without importing it."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found is not None and type(grid).send_and_receive is found.send_and_receive
+
+
+class Announced(NamedTuple):
+    """A reply that the SuperLink has been told of, and whose objects may be there or not.
+
+    Attributes
+    ----------
+    message_id : str
+        Of the reply, which is its outermost object.
+    tree : ObjectTree
+        Its objects, as the sender says; may be any tree.
+    """
+
+    message_id: str
+    tree: Any
+
+
+class Network:
+    """The calls that one reply takes, one by one, as `HttpGrid.pull_messages` makes them.
+
+    Parameters
+    ----------
+    grid : HttpGrid
+
+    Raises
+    ------
+    AttributeError, ImportError
+        At construction, where this version of flwr has other ones.
+    """
+
+    def __init__(self, grid: Any) -> None:
+        from flwr.proto import message_pb2, runtime_pb2
+        from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+
+        self._client, self._node, self._run_id = grid._runtime_client, grid.node, grid._run.run_id
+        self._calls = (
+            self._client.PullMessages, self._client.PullObject,
+            self._client.ConfirmMessageReceived,
+        )
+        self._pull = runtime_pb2.PullAppMessagesRequest
+        self._object = message_pb2.PullObjectRequest
+        self._confirm = message_pb2.ConfirmMessageReceivedRequest
+        self._inflate = inflate_object_from_contents
+
+    def announced(self, asked: str) -> Announced | None:
+        """The reply to a message, once the SuperLink has one; None before."""
+        found = self._calls[0](self._pull(message_ids=[asked]))
+        pairs = zip(found.messages_list, found.message_object_trees, strict=True)
+        for message, tree in pairs:
+            if message.metadata.reply_to_message_id == asked:
+                return Announced(message.metadata.message_id, tree)
+        return None
+
+    def content(self, object_id: str) -> bytes | None:
+        """The bytes of an object; None where they are not there yet.
+
+        Raises
+        ------
+        LookupError
+            Where they never will be.
+        """
+        found = self._calls[1](
+            self._object(node=self._node, run_id=self._run_id, object_id=object_id)
+        )
+        if not found.object_found:
+            raise LookupError("an object that the SuperLink does not know")
+        return found.object_content if found.object_available else None
+
+    def confirm(self, message_id: str) -> None:
+        """Let the SuperLink drop the objects of a reply."""
+        self._calls[2](self._confirm(
+            node=self._node, run_id=self._run_id, message_object_id=message_id
+        ))
+
+    def message(self, message_id: str, contents: dict[str, bytes]) -> Message:
+        """Put a reply together; anything may be raised for what is none."""
+        message = self._inflate(message_id, contents)
+        if type(message) is not Message:
+            raise TypeError(f"a {type(message).__name__}")
+        message.metadata.__dict__["_message_id"] = message_id
+        return message
+
+
+def object_ids(tree: Any) -> Iterator[str]:
+    """The ids in a tree of objects, outermost first; an id comes as often as it stands there."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node.object_id
+        waiting.extend(node.children)
+
+
+def is_chunk(content: bytes) -> bool:
+    """Whether an object holds a part of an array's bytes."""
+    return content.startswith(b"ArrayChunk ")
+
+
+def array_bytes(contents: dict[str, bytes]) -> int:
+    """How many bytes the arrays among these objects have once they are put together.
+
+    An array lists its chunks, and may list one a million times.
+    """
+    total = 0
+    for content in contents.values():
+        if not content.startswith(b"Array "):
+            continue
+        head, _, body = content.partition(b"\0")
+        children = head.split(b" ")[1].decode().split(",")
+        sizes = [len(contents.get(child, b"")) for child in children]
+        total += sum(sizes[index] for index in json.loads(body)["arraychunk_ids"])
+    return total

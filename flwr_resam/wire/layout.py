@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from ..errors import requirement
 from .npy import pack, read_header, write_header
 
+MOMENTUM_KEY = "momentum"
+"""The ArrayRecord of a reply that holds a momentum; any other name says: these are weights."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -1,7 +1,7 @@
-"""Who answered what: the messages that came in, matched to the instructions that went out.
+"""Who answered what: the messages that come in, matched to the instructions that went out.
 
 A reply names an instruction of this round and comes from the node which was asked. Whatever else
-came is set aside with a reason, and proves nothing against anybody: a late reply, a replayed one,
+comes is set aside with a reason, and proves nothing against anybody: a late reply, a replayed one,
 one for another node. Where a node answered more than once, none of its replies counts, since
 which came first must not matter; nor is that held against it. On a grid that does not
 authenticate its senders, a Byzantine node could frame an honest one with such messages.
@@ -10,74 +10,88 @@ authenticate its senders, a Byzantine node could frame an honest one with such m
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flwr.app import Error, Message, Metadata
 
 from .flower import SUPERLINK_NODE_ID
 
 
-@dataclass(frozen=True)
-class Stray:
+class Stray(NamedTuple):
     """A message that answers nothing of this round; ``node`` is who it says it is from."""
 
     node: int
     reason: str
 
 
-@dataclass(frozen=True)
-class Replies:
-    """What came back in one round.
+class Answer(NamedTuple):
+    """What a node answered: a RecordDict, an Error, or whatever a sender put there."""
 
-    Attributes
-    ----------
-    answers : dict of int to object
-        For each node that answered what its message holds: a RecordDict, an Error, or whatever
-        an untrustworthy sender put there. Nodes of which the SuperLink says that they are gone
-        or too late are not among them: they are silent.
-    repeated : set of int
-        The nodes that answered more than once, which are not in ``answers``.
-    strays : list of Stray
-        The messages set aside.
-    """
-
-    answers: dict[int, object] = field(default_factory=dict)
-    repeated: set[int] = field(default_factory=set)
-    strays: list[Stray] = field(default_factory=list)
+    node: int
+    content: object
 
 
-def match(asked: Iterable[Message], replies: Iterable[Message]) -> Replies:
-    """Match replies to the instructions they answer; nothing that a sender made is called.
+class Matcher:
+    """Takes the replies of a round one by one; nothing that a sender made is called.
 
     Parameters
     ----------
     asked : iterable of Message
-        The instructions of the round, with the ids under which they went out.
-    replies : iterable of Message
-        What the grid handed out.
+        The instructions of the round. Their ids are read when a reply comes, since some grids
+        give them when they send.
+
+    Attributes
+    ----------
+    answered : set of int
+        The nodes that answered.
+    repeated : set of int
+        Those of them that answered more than once: what came first is to be dropped.
+    strays : list of Stray
+        The messages set aside.
     """
-    open_questions = {m.metadata.message_id: m.metadata.dst_node_id for m in asked}
-    found = Replies()
-    for reply in replies:
+
+    def __init__(self, asked: Iterable[Message]) -> None:
+        self._asked = list(asked)
+        self._open: dict[str, int] = {}
+        self.answered: set[int] = set()
+        self.repeated: set[int] = set()
+        self.strays: list[Stray] = []
+
+    def take(self, reply: object) -> Answer | None:
+        """The answer that a message is; None for what is none, or is not the node's first.
+
+        Nodes of which the SuperLink says that they are gone or too late are silent.
+        """
         if type(reply) is not Message:
-            found.strays.append(Stray(0, "no Flower message"))
-            continue
+            self.strays.append(Stray(0, "no Flower message"))
+            return None
         source, answered = _addresses(reply.__dict__.get("_metadata"))
-        node = open_questions.get(answered)
+        node = self._node_asked_by(answered)
         error = reply.__dict__.get("_error")
         if node is None:
-            found.strays.append(Stray(source, "late, replayed or unasked"))
+            self.strays.append(Stray(source, "late, replayed or unasked"))
         elif source == SUPERLINK_NODE_ID != node and type(error) is Error:
-            continue  # the SuperLink's word that the node is gone or too late
+            pass  # the SuperLink's word that the node is gone or too late
         elif source != node:
-            found.strays.append(Stray(source, f"answered for node {node}"))
-        elif node in found.answers or node in found.repeated:
-            found.answers.pop(node, None)
-            found.repeated.add(node)
+            self.strays.append(Stray(source, f"answered for node {node}"))
+        elif node in self.answered:
+            self.repeated.add(node)
         else:
-            found.answers[node] = reply.__dict__.get("_content") if error is None else error
-    return found
+            self.answered.add(node)
+            return Answer(node, reply.__dict__.get("_content") if error is None else error)
+        return None
+
+    def _node_asked_by(self, message_id: str) -> int | None:
+        if not self._open:
+            self._open = {m.metadata.message_id: m.metadata.dst_node_id for m in self._asked}
+        return self._open.get(message_id)
+
+
+def match(asked: Iterable[Message], replies: Iterable[Message]) -> dict[int, object]:
+    """What each node answered that answered once, by node."""
+    matcher = Matcher(asked)
+    answers = {answer.node: answer.content for answer in map(matcher.take, replies) if answer}
+    return {node: content for node, content in answers.items() if node not in matcher.repeated}
 
 
 def _addresses(metadata: Any) -> tuple[int, str]:
@@ -89,4 +103,3 @@ def _addresses(metadata: Any) -> tuple[int, str]:
     if type(source) is not int or not 0 <= source < 1 << 64:
         source = 0
     return source, (answered if type(answered) is str else "")
-

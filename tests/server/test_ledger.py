@@ -14,7 +14,7 @@ from flwr_resam.aggregators import MDA, TrimmedMean
 from flwr_resam.cli import app
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.report import PICTURE, conducts, report
-from flwr_resam.server.ledger import LEDGER, Line, read_ledger
+from flwr_resam.server.ledger import LEDGER, Ledger, Line, read_ledger
 from tests.support import content, record
 
 N = 9
@@ -29,7 +29,7 @@ class Deaf(GridWrapper):
         return [reply for reply in replies if reply.metadata.src_node_id != SILENT]
 
 
-def run(folder, federation, aggregator, rounds=4):
+def run(folder, federation, aggregator, rounds=4, resume=False, **changes):
     generator = np.random.default_rng(0)
 
     def reply(message, i):
@@ -41,9 +41,10 @@ def run(folder, federation, aggregator, rounds=4):
 
     strategy = Resam(
         num_malicious_nodes=2, aggregator=aggregator, min_available_nodes=N,
-        fraction_evaluate=0.0, output_dir=folder,
+        fraction_evaluate=0.0, output_dir=folder, **changes,
     )
-    strategy.start(Deaf(federation(reply, N)), record(w=np.zeros(3, np.float32)), rounds)
+    grid, model = Deaf(federation(reply, N)), record(w=np.zeros(3, np.float32))
+    strategy.start(grid, model, rounds, resume=resume)
 
 
 def text_of(folder):
@@ -117,13 +118,72 @@ def test_the_picture_is_red_grey_and_blue_where_it_should_be(tmp_path, federatio
     assert share((0.03, 0.32, 0.61)) > 0.3
 
 
-def test_a_new_run_starts_a_new_ledger_and_a_torn_line_is_left_out(tmp_path, federation):
-    run(tmp_path, federation, MDA())
+def test_a_torn_line_is_left_out(tmp_path, federation):
     run(tmp_path, federation, MDA(), rounds=1)
-    assert len(read_ledger(tmp_path)) == N
-    with (tmp_path / LEDGER).open("a") as file:
+    with (tmp_path / LEDGER).open("a", encoding="utf-8") as file:
         file.write('{"round": 2, "no')
     assert len(read_ledger(tmp_path)) == N
+
+
+def test_the_ledger_of_an_earlier_run_is_never_overwritten(tmp_path, federation):
+    run(tmp_path, federation, MDA(), rounds=2)
+    before = (tmp_path / LEDGER).read_bytes()
+    with pytest.raises(ValueError, match="`output_dir` must hold no ledger of an earlier run"):
+        run(tmp_path, federation, MDA(), rounds=1)
+    assert (tmp_path / LEDGER).read_bytes() == before
+    # There is no checkpoint, so that a resumed run begins anew: the old lines are kept aside.
+    run(tmp_path, federation, MDA(), rounds=1, resume=True)
+    assert (tmp_path / "ledger-1.jsonl").read_bytes() == before
+    assert {line.round for line in read_ledger(tmp_path)} == {1}
+    run(tmp_path, federation, MDA(), rounds=1, resume=True)
+    assert (tmp_path / "ledger-2.jsonl").exists()
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path, federation):
+    first = Ledger(tmp_path)
+    with pytest.raises(ValueError, match="be the folder of one run at a time"):
+        run(tmp_path, federation, MDA(), rounds=1)
+    first.close()
+    run(tmp_path, federation, MDA(), rounds=1)
+    Ledger(tmp_path).close()  # a run that is over has let go of it
+
+
+def test_node_ids_are_text_since_they_are_more_than_a_float_holds(tmp_path):
+    node = 2**64 - 59
+    ledger = Ledger(tmp_path)
+    ledger.begin(0, resume=False)
+    ledger.add([Line(1, node, "silent")])
+    ledger.close()
+    (line,) = (tmp_path / LEDGER).read_text().splitlines()
+    assert json.loads(line)["node"] == str(node)
+    assert read_ledger(tmp_path) == [Line(1, node, "silent")]
+
+
+def test_a_full_disk_ends_the_ledger_and_the_checkpoints_and_not_the_run(
+    tmp_path, federation, monkeypatch, caplog
+):
+    written = []
+
+    def full(self, *arguments, **keywords):
+        if self.name == LEDGER and arguments[:1] == ("a",):
+            written.append(self)
+            raise OSError(28, "No space left on device")
+        return whole(self, *arguments, **keywords)
+
+    def no_room(folder, checkpoint):
+        written.append(folder)
+        raise OSError(28, "No space left on device")
+
+    whole = type(tmp_path).open
+    monkeypatch.setattr(type(tmp_path), "open", full)
+    monkeypatch.setattr("flwr_resam.server.checkpoint.save", no_room)
+    run(tmp_path, federation, MDA(), rounds=4, checkpoint_every=1)
+    assert len(written) == 2  # each was tried once
+    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert [text.split(":")[0] for text in errors] == [
+        "The ledger ends here, and the run goes on",
+        "No checkpoint after round 1, and no more later; the run goes on",
+    ]
 
 
 def test_every_line_is_plain_json_even_for_giants(tmp_path, federation):

@@ -22,8 +22,8 @@ from flwr.superlink.grid.http_grid import HttpGrid
 from flwr_resam import QuorumLostError, Resam
 from flwr_resam.aggregators import Mean, TrimmedMean
 from flwr_resam.grids._wrapper import GridWrapper
-from flwr_resam.wire import exchange as module
-from flwr_resam.wire.exchange import exchange
+from flwr_resam.wire import _fetch
+from flwr_resam.wire.exchange import Deadline, exchange
 from flwr_resam.wire.flower import become_server
 from tests.support import record
 
@@ -140,15 +140,16 @@ def start(grid, **changes):
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", 0.0)
 
 
 @pytest.mark.parametrize("wrap", [lambda grid: grid, GridWrapper])
 @pytest.mark.parametrize("forger", [None, 2, 6])
-def test_an_upload_that_is_no_reply_is_a_silent_node(wrap, forger, caplog):
+def test_an_upload_that_is_no_reply_costs_its_own_node_only(wrap, forger, caplog):
     result = start(wrap(federation(SuperLink(5, forger))))
     metrics = result.train_metrics_clientapp[1]
-    assert (metrics["n-valid"], metrics["n-silent"]) == ((5, 0) if forger is None else (4, 1))
+    assert (metrics["n-valid"], metrics["n-rejected"]) == ((5, 0) if forger is None else (4, 1))
+    assert metrics["f-effective"] == 1  # nothing is proven: who uploads half a reply may be honest
     np.testing.assert_allclose(result.arrays["w"].numpy(), -1.0)
     if forger is not None:
         assert f"The reply of node {forger} can't be read (DecodeError)" in caplog.text
@@ -167,7 +168,7 @@ def test_a_superlink_that_is_gone_ends_the_run():
     asked = messages_for(grid)
     link.up = False
     with pytest.raises(ConnectionError, match="no SuperLink"):
-        exchange(grid, asked, timeout=5.0)
+        list(exchange(grid, asked, Deadline(5.0)))
 
 
 def test_nobody_is_waited_for_longer_than_the_timeout():

@@ -15,7 +15,7 @@ from flwr_resam.aggregators import Mean
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.rule import Aggregate
 from flwr_resam.server.ledger import read_ledger
-from flwr_resam.wire.replies import match
+from flwr_resam.wire.replies import Matcher
 from tests.support import content, record
 
 N = 7
@@ -286,9 +286,10 @@ def test_nothing_of_an_odd_message_is_called():
     asked.metadata.__dict__["_message_id"] = "a"
     good = Message(RecordDict(), reply_to=asked)
     odd = _strange(good, _content=Odd(), has_error=Odd(), metadata=Odd(), content=Odd())
-    found = match([asked], [odd, Odd(), _strange(good, _metadata=Odd())])
-    assert list(found.answers) == [5]
-    assert len(found.strays) == 2
+    matcher = Matcher([asked])
+    answers = list(map(matcher.take, [odd, Odd(), _strange(good, _metadata=Odd())]))
+    assert [answer and answer.node for answer in answers] == [5, None, None]
+    assert len(matcher.strays) == 2
 
 
 # ------------------------------------------------------------------ evaluation

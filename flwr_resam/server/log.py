@@ -1,0 +1,82 @@
+"""What a run says in Flower's log of its settings, its rounds and its nodes."""
+
+from __future__ import annotations
+
+from logging import ERROR, INFO, WARNING
+
+from ..wire.flower import logger
+from .intake import Intake, Rejection
+from .quorum import QuorumLostError
+from .settings import Settings
+
+_LONGEST = 2000  # characters of a line with what nodes report
+
+
+def log_settings(settings: Settings, arrayrecord_key: str, configrecord_key: str) -> None:
+    """Log the settings as Flower's strategies log theirs."""
+    rate = settings.learning_rate
+    for line in (
+        "\t├──> Resilient averaging of momentums:",
+        f"\t│\t├── Aggregator: {settings.aggregator}",
+        f"\t│\t├── Malicious nodes tolerated: {settings.num_malicious_nodes}",
+        f"\t│\t├── Learning rate: {'scheduled' if callable(rate) else rate}",
+        f"\t│\t├── Weight decay: {settings.weight_decay}",
+        f"\t│\t├── Output folder: {settings.output_dir or 'none'}",
+        f"\t│\t└── Device: {settings.device or 'NumPy'}",
+        "\t├──> Sampling:",
+        f"\t│\t├── Fraction: train ({settings.fraction_train:.2f}) | "
+        f"evaluate ({settings.fraction_evaluate:.2f})",
+        f"\t│\t├── Minimum nodes: train ({settings.min_train_nodes}) | "
+        f"evaluate ({settings.min_evaluate_nodes})",
+        f"\t│\t└── Minimum available nodes: {settings.min_available_nodes}",
+        "\t└──> Keys in records:",
+        "\t\t├── Weighted by: nothing that a node reports",
+        f"\t\t├── ArrayRecord key: '{arrayrecord_key}'",
+        f"\t\t└── ConfigRecord key: '{configrecord_key}'",
+    ):
+        logger.log(INFO, "%s", line)
+
+
+def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) -> None:
+    """Log what came of the nodes, and what is wrong with what came."""
+    valid, rejections = intake.valid, intake.rejections
+    rule, most = settings.aggregator, settings.num_malicious_nodes
+    logger.log(
+        INFO, "aggregate_train: %d valid, %d rejected, %d silent of %d nodes; %s",
+        valid, len(rejections), expected - valid - len(rejections), expected,
+        "no quorum" if f is None else f"f = {f}",
+    )
+    for rejection in rejections:
+        logger.log(WARNING, "\t> Rejected node %d: %s", rejection.node, rejection.reason)
+    for stray in intake.strays:
+        logger.log(WARNING, "\t> Ignored a message of node %d: %s", stray.node, stray.reason)
+    if intake.proven > most:
+        logger.log(
+            ERROR, "\t> %d nodes proved faulty, more than num_malicious_nodes = %d: %s",
+            intake.proven, most,
+            "raise it" if rule.admits(expected, intake.proven) else
+            "no rule stands so many; where they fail alike, mend the ClientApp",
+        )
+    if f is None:
+        logger.log(ERROR, "\t> `%s` can't tolerate %d faults with what came", rule, most)
+
+
+def log_metrics(what: str, metrics: object) -> None:
+    """Log what a round reports, in a line of bounded length."""
+    line = str(metrics)
+    if len(line) > _LONGEST:
+        line = f"{line[:_LONGEST]}... ({len(line)} characters)"
+    logger.log(INFO, "\t└──> %s: %s", what, line)
+
+
+def quorum_lost(skipped: int, rejections: list[Rejection], settings: Settings) -> QuorumLostError:
+    """The error that ends a run after so many rounds in a row without a quorum."""
+    reasons = [f"node {each.node}: {each.reason}" for each in rejections[:1]]
+    return QuorumLostError(
+        f"{skipped} round(s) in a row had too few valid replies for `{settings.aggregator}` with "
+        f"num_malicious_nodes = {settings.num_malicious_nodes}. The model is the one of the last "
+        f"good round. In the last round "
+        f"{', '.join([f'{len(rejections)} replies were rejected', *reasons])}. See the log above; "
+        "mend the ClientApp, ask more nodes or lower `num_malicious_nodes`.",
+        rejections,
+    )

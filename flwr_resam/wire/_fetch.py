@@ -1,0 +1,128 @@
+"""One reply over the network, fetched object by object, within bounds, and without waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from logging import WARNING
+from typing import cast
+
+from flwr.app import Error, Message
+from flwr.serverapp import Grid
+
+from .flower import Network, array_bytes, is_chunk, logger, number_message, object_ids
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two looks for a reply
+_MARGIN = 4 << 20  # bytes of a reply beside its arrays, which may be twice those that were sent
+_OBJECTS = 4096  # of a reply beside four times those that were sent
+_TOO_LARGE = "is larger than the model that was sent twice over, and 4 MiB"
+_UNREADABLE = 1  # code of the error reply in place of what is no reply
+
+
+class Look:
+    """The way to one reply: called again and again, it returns the reply once it is whole.
+
+    Never waits for a node: where something is not there yet, it returns None and says in ``due``
+    when to look again.
+    """
+
+    def __init__(self, network: Network, number: str, asked: Message, grid: Grid) -> None:
+        self.due = 0.0
+        self._network, self._number, self._grid = network, number, grid
+        self._asked = asked
+        self._room = _Room.for_reply_to(asked)
+        self._pause = _FIRST_PAUSE
+        self._reply: str | None = None
+        self._missing: deque[str] = deque()
+        self._contents: dict[str, bytes] = {}
+
+    def __call__(self, stop: threading.Event) -> Message | None:
+        """Go on as far as one can now."""
+        try:
+            return self._go_on(stop)
+        except Exception as error:
+            self._grid.get_node_ids()  # raises where it was the SuperLink
+            return self._refused(f"can't be read ({type(error).__name__})")
+
+    def _go_on(self, stop: threading.Event) -> Message | None:
+        if self._reply is None and not self._begin():
+            return None if self.due else self._refused("holds too many objects")
+        while self._missing:
+            if stop.is_set():
+                return None
+            found = self._network.content(self._missing[0])
+            if found is None:
+                self._later()
+                return None
+            self._pause = _FIRST_PAUSE
+            self._contents[self._missing.popleft()] = found
+            if not self._room.take(found):
+                return self._refused(_TOO_LARGE)
+        if array_bytes(self._contents) > self._room.of_arrays:
+            return self._refused(_TOO_LARGE)
+        self._network.confirm(cast(str, self._reply))
+        return self._network.message(cast(str, self._reply), self._contents)
+
+    def _begin(self) -> bool:
+        """Find the reply and list its objects, each once; False where there is none to go on with.
+
+        A tree whose nodes share children is larger than the objects that it is made of.
+        """
+        found = self._network.announced(self._number)
+        if found is None:
+            self._later()
+            return False
+        self._reply, self.due = found.message_id, 0.0
+        known: dict[str, None] = {}
+        for count, object_id in enumerate(object_ids(found.tree)):
+            if count >= self._room.objects:
+                return False
+            known[object_id] = None
+        self._missing.extend(known)
+        return True
+
+    def _later(self) -> None:
+        self.due = time.monotonic() + self._pause
+        self._pause = min(2.0 * self._pause, _LONGEST_PAUSE)
+
+    def _refused(self, why: str) -> Message:
+        """An error reply in the node's name, in place of what it sent."""
+        self._contents.clear()
+        node = self._asked.metadata.dst_node_id
+        logger.log(WARNING, "The reply of node %d %s", node, why)
+        if self._reply is not None:
+            try:
+                self._network.confirm(self._reply)
+            except Exception as error:  # its objects stay at the SuperLink till the run ends
+                logger.log(WARNING, "It is left at the SuperLink: %s", type(error).__name__)
+        reply = Message(Error(_UNREADABLE, f"the reply {why}"), reply_to=self._asked)
+        number_message(reply)
+        return reply
+
+
+class _Room:
+    """How much the reply to a message may bring.
+
+    Arrays may have twice the bytes that were sent, so that a program which answers in float64 is
+    told so by name; the rest of a reply becomes many small objects of Python, and may have 4 MiB.
+    """
+
+    def __init__(self, arrays: int, sent: int) -> None:
+        self.objects = 4 * arrays + _OBJECTS + sent // (1 << 20)
+        self.of_arrays = 2 * sent + _MARGIN
+        self._chunks, self._rest = self.of_arrays, _MARGIN + 512 * arrays
+
+    @classmethod
+    def for_reply_to(cls, asked: Message) -> _Room:
+        records = asked.content.array_records.values() if asked.has_content() else ()
+        arrays = [array for record in records for array in record.values()]
+        return cls(len(arrays), sum(len(array.data) for array in arrays))
+
+    def take(self, content: bytes) -> bool:
+        """Whether there was room for one more object."""
+        if is_chunk(content):
+            self._chunks -= len(content)
+        else:
+            self._rest -= len(content)
+        return self._chunks >= 0 and self._rest >= 0
