@@ -188,7 +188,8 @@ def _origin(cls: type[Any]) -> tuple[str, str]:
 def _check_class(cls: object, base: type[Any]) -> None:
     """Raise a TypeError unless one of ``base`` can be made of this class by name."""
     if not isinstance(cls, type):
-        cure = f"Give the class, {type(cls).__name__}" if isinstance(cls, base) else "Give a class"
+        of_one = f"Give the class, {type(cls).__name__}"
+        cure = of_one if isinstance(cls, base) else "Write it above a class"
         raise requirement("register", "be given a class", repr(cls), cure, error=TypeError)
     name, parents = cls.__name__, ", ".join(parent.__name__ for parent in cls.__bases__)
     if not issubclass(cls, base):
