@@ -6,8 +6,9 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from flwr_resam import answer_partition
+from flwr_resam.momentum import exits_are_errors
 
-app = ClientApp()
+app = ClientApp(mods=[exits_are_errors])
 answer_partition(app)
 
 

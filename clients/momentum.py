@@ -8,7 +8,7 @@ from clients.cohort import train
 from clients.settings import ClientSettings
 from clients.training import Training
 from flwr_resam import WorkerMomentum
-from flwr_resam.momentum import server_round_of
+from flwr_resam.momentum import server_round_of, training_of
 from flwr_resam.wire.layout import MOMENTUM_KEY
 
 
@@ -27,8 +27,12 @@ class MomentumClient:
         """Answer a TRAIN instruction."""
         number = server_round_of(message)
         training = self.compute(message, number)
-        momentum = WorkerMomentum(self.settings.beta, self.context.state)
-        record = momentum.step(training.update, server_round=number)
+        momentum = WorkerMomentum(
+            self.settings.beta, self.context.state, bias_correction=False  # the paper's form
+        )
+        record = momentum.step(
+            training.update, server_round=number, training=training_of(message)
+        )
         metrics = MetricRecord({"train-loss": training.loss, "num-examples": training.examples})
         content = RecordDict({MOMENTUM_KEY: record, "metrics": metrics})
         return Message(content, reply_to=message)

@@ -1,6 +1,6 @@
 """The worker's half: momentum over what the worker would have sent, kept in Context.state.
 
-    m <- beta * m + (1 - beta) * u,   m = 0 at the start
+    m <- beta * m + (1 - beta) * u,   m = 0 at the start;   sent is m / (1 - beta^k)
 
 u is the worker's gradient (the paper's form) or, for local training, theta_sent - theta_local.
 Statistics of the data, such as a batch norm's running mean and variance, are sent as u: momentum
@@ -10,7 +10,7 @@ is for parameters (see `buffers`).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from logging import INFO, WARNING
+from logging import WARNING
 from typing import Any, cast
 
 import numpy as np
@@ -20,8 +20,14 @@ from numpy.typing import NDArray
 
 from .errors import NOT_FINITE, real, requirement
 from .wire.flower import logger
+from .wire.instruction import server_round_of, training_of
 from .wire.layout import MOMENTUM_KEY, buffer_names, checked_buffers
 from .wire.npy import pack, record_of, unpack
+
+__all__ = [
+    "MOMENTUM_KEY", "WorkerMomentum", "exits_are_errors", "momentum_mod", "server_round_of",
+    "training_of", "update_of",
+]
 
 _STATE_KEY = "resam-momentum"
 _STEPS_KEY = "resam-momentum-steps"
@@ -30,9 +36,13 @@ _STEPS_KEY = "resam-momentum-steps"
 class WorkerMomentum:
     """Momentum of one worker, with its memory in a `RecordDict` such as ``Context.state``.
 
-    A worker that has taken k steps of its own by round t, because it was restarted, joined
-    late or was not sampled, sends ``m * (1 - beta**t) / (1 - beta**k)``. That is the paper's
-    vector exactly when k = t, and else a momentum of the same size as everybody's.
+    What is sent is the weighted average of the worker's own k updates,
+    ``m_k / (1 - beta**k)``: of the size of an update from the first round on, so that the first
+    rounds do not lag, and whether or not the worker was asked in every round or lost its memory.
+
+    Without ``bias_correction`` it is the vector of the paper, ``(1 - beta**t)`` times that in
+    round t: m_t itself for a worker that took part in every round. A run of the paper's form with
+    learning rate gamma is one of averages with ``gamma (1 - beta**t)``.
 
     Parameters
     ----------
@@ -43,6 +53,8 @@ class WorkerMomentum:
     buffers : collection of str, optional
         The float arrays that are statistics of the data, not parameters; None finds those of
         PyTorch, Keras and Flax by their names.
+    bias_correction : bool (default: True)
+        False is the form of the paper's experiments.
 
     Raises
     ------
@@ -54,17 +66,23 @@ class WorkerMomentum:
     >>> import numpy as np
     >>> worker = WorkerMomentum(0.9, RecordDict())
     >>> worker.step({"w": np.array([1.0, 2.0])}, server_round=1)["w"].numpy().round(6)
-    array([0.1, 0.2])
+    array([1., 2.])
+    >>> worker.step({"w": np.array([3.0, 2.0])}, server_round=2)["w"].numpy().round(6)
+    array([2.052632, 2.      ])
     """
 
     def __init__(
-        self, beta: float, state: RecordDict, buffers: Collection[str] | None = None
+        self, beta: float, state: RecordDict, buffers: Collection[str] | None = None, *,
+        bias_correction: bool = True,
     ) -> None:
         self._beta = checked_beta(beta)
         self._state = state
         self._buffers = checked_buffers(buffers)
+        self._bias_correction = bias_correction
 
-    def step(self, update: Mapping[str, NDArray[Any]], *, server_round: int) -> ArrayRecord:
+    def step(
+        self, update: Mapping[str, NDArray[Any]], *, server_round: int, training: str | None = None
+    ) -> ArrayRecord:
         """Take one step and return the record to send under the key `momentum`.
 
         Parameters
@@ -72,25 +90,30 @@ class WorkerMomentum:
         update : mapping of arrays
             u by name. Integer and boolean arrays and buffers go through as they are.
         server_round : int
-            The server's round t, from 1.
+            The server's round t, from 1. One that is not above the last begins anew.
+        training : str, optional
+            Names the training, as `training_of` reads it from an instruction. A worker whose
+            memory is of another training begins anew.
 
         Returns
         -------
         ArrayRecord
-            m by name, in the dtypes of ``update``.
+            The momentum by name, in the dtypes of ``update``.
 
         Raises
         ------
-        ValueError
-            If the update holds a NaN or an infinity. The momentum stays as it was, so that one
-            bad batch costs a node one round; in a momentum it would stay for good.
+        ValueError, TypeError
+            If the update is no mapping of NumPy arrays, or holds a NaN or an infinity. The
+            momentum stays as it was, so that one bad batch costs a node one round; in a momentum
+            it would stay for good.
         """
+        _check_update(update)
         buffers = buffer_names(update, self._buffers)
         parameters = {
             name: value for name, value in update.items()
             if name not in buffers and value.dtype.kind == "f"
         }
-        memory, steps = self._recall(parameters, server_round)
+        memory, steps = self._recall(parameters, server_round, training)
         momentum: dict[str, Array] = {}
         for name, value in parameters.items():
             wide = np.result_type(value.dtype, np.float32)
@@ -107,15 +130,17 @@ class WorkerMomentum:
         steps += 1
         if self._beta > 0.0:
             self._state[_STATE_KEY] = record_of(momentum)
-        self._state[_STEPS_KEY] = ConfigRecord({"steps": steps, "round": server_round})
-        scale = self._catch_up(steps, server_round)
+        self._state[_STEPS_KEY] = ConfigRecord(
+            {"steps": steps, "round": server_round, "training": training or ""}
+        )
+        scale = self._scale(steps, server_round)
         return record_of({
             name: _scaled(momentum[name], scale, value.dtype) if name in momentum else pack(value)
             for name, value in update.items()
         })
 
     def _recall(
-        self, parameters: Mapping[str, NDArray[Any]], server_round: int
+        self, parameters: Mapping[str, NDArray[Any]], server_round: int, training: str | None
     ) -> tuple[ArrayRecord | None, int]:
         """Momentum and own steps so far; nothing where the memory is of another training."""
         memory = self._state.get(_STATE_KEY)
@@ -125,20 +150,17 @@ class WorkerMomentum:
         same_model = set(memory) == set(parameters) and all(
             tuple(memory[name].shape) == parameters[name].shape for name in parameters
         )
-        if not same_model or cast(int, past["round"]) >= server_round:
+        same_training = past.get("training", "") == (training or "")
+        if not same_model or not same_training or cast(int, past["round"]) >= server_round:
             return None, 0
         return memory, cast(int, past["steps"])
 
-    def _catch_up(self, steps: int, server_round: int) -> float:
-        if self._beta == 0.0 or steps >= server_round:
-            return 1.0
-        scale = float((1.0 - self._beta**server_round) / (1.0 - self._beta**steps))
-        if steps == 1:
-            logger.log(
-                INFO, "Momentum starts anew in round %d; it is sent %.3g times as large",
-                server_round, scale,
-            )
-        return scale
+    def _scale(self, steps: int, server_round: int) -> float:
+        """What makes an average of the momentum, or the paper's vector."""
+        own = 1.0 - self._beta**steps
+        if self._bias_correction:
+            return 1.0 / own
+        return 1.0 if steps >= server_round else (1.0 - self._beta**server_round) / own
 
 
 def momentum_mod(
@@ -148,11 +170,16 @@ def momentum_mod(
 
     It wraps the TRAIN handler: with theta_sent from the instruction and theta_local from the
     handler's reply it forms u = theta_sent - theta_local, updates the momentum in
-    ``Context.state``, and sends that in place of the weights, under the key `momentum`.
-    Messages of other types and error replies pass untouched. Put it first in the list, so that
-    it is the last to see the reply: a mod after it changes the weights that u is taken of. Only
-    a mod that plays a Byzantine node stands before it, since what a Byzantine node sends in
-    place of the momentum is its own choice.
+    ``Context.state``, and sends that in place of the weights, under the key `momentum`. It does
+    so for a server that asks for momentum, as `Resam.start` does; another server gets the weights
+    as they are, so that an app can be run with FedAvg and compared. Messages of other types, TRAIN
+    messages without arrays and error replies pass untouched. A handler that ends its process by
+    ``sys.exit`` gives an error reply.
+
+    Put it first in the list, so that it is the last to see the reply: a mod after it changes the
+    weights that u is taken of. Only a mod that plays a Byzantine node stands before it, since what
+    a Byzantine node sends in place of the momentum is its own choice. ``@app.train(mods=[...])``
+    takes it as well.
 
     Parameters
     ----------
@@ -184,11 +211,14 @@ def momentum_mod(
     checked_buffers(buffers)
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        if message.metadata.message_type.split(".")[0] != MessageType.TRAIN:
-            return call_next(message, context)
+        training = training_of(message)
+        of_training = message.metadata.message_type.split(".")[0] == MessageType.TRAIN
+        if not of_training or training is None or not message.content.array_records:
+            return exits_are_errors(message, context, call_next)
         # The handler may empty the record it is given, so its arrays are noted down before.
         sent = dict(_only_record(message, "instruction")[1])
-        reply = call_next(message, context)
+        kept = context.state.get(_STEPS_KEY)
+        reply = exits_are_errors(message, context, call_next)
         if reply.has_error():
             return reply
         key, local = _only_record(reply, "reply")
@@ -197,14 +227,15 @@ def momentum_mod(
                 "mods", "leave momentum to one place", "a reply that holds momentum already",
                 "Remove momentum_mod, or send the weights from the handler",
             )
-        if set(local) != set(sent):
-            raise requirement(
-                "reply", "hold the arrays that were sent", f"{sorted(set(local) ^ set(sent))[:3]} "
-                "on one side only", "Return the whole state of the model that came in",
+        if kept is not None and _STEPS_KEY not in context.state:
+            logger.log(
+                WARNING, "The handler replaced `context.state`, and the momentum in it is gone: "
+                "add to the state that is there",
             )
-        update = {name: _difference(sent[name], local[name]) for name in sent}
         momentum = WorkerMomentum(beta, context.state, buffers)
-        record = momentum.step(update, server_round=server_round_of(message))
+        record = momentum.step(
+            update_of(sent, local), server_round=server_round_of(message), training=training
+        )
         if buffers is None and not buffer_names(sent):
             _warn_of_variances(sent, local, record)
         del reply.content[key]
@@ -214,16 +245,21 @@ def momentum_mod(
     return mod
 
 
-def server_round_of(message: Message) -> int:
-    """The round that the strategy wrote into the instruction, under ``server-round``."""
-    for config in message.content.config_records.values():
-        number = config.get("server-round")
-        if isinstance(number, int) and number >= 1:
-            return number
-    raise requirement(
-        "server-round", "be in the instruction's ConfigRecord", "none",
-        "Use a strategy that sends it, as FedAvg and all built on it do",
-    )
+def exits_are_errors(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Call what is inside; a mod that turns the end of the process into an error reply.
+
+    On Flower's simulation engine many nodes share a process, and one that ends it takes the
+    others with it.
+
+    Raises
+    ------
+    RuntimeError
+        In place of SystemExit.
+    """
+    try:
+        return call_next(message, context)
+    except SystemExit as end:
+        raise RuntimeError(f"the ClientApp called sys.exit({end.code!r})") from end
 
 
 def checked_beta(beta: float) -> float:
@@ -266,18 +302,71 @@ def _warn_of_variances(
             )
 
 
-def _difference(sent: Array, local: Array) -> NDArray[Any]:
+def _check_update(update: Any) -> None:
+    """Raise a TypeError unless these are NumPy arrays by name."""
+    if isinstance(update, ArrayRecord):
+        raise requirement(
+            "update", "be a mapping of NumPy arrays", "an ArrayRecord",
+            "Write {name: array.numpy() for name, array in record.items()}", error=TypeError,
+        )
+    for name, value in update.items():
+        if not isinstance(value, np.ndarray):
+            raise requirement(
+                "update", "be a mapping of NumPy arrays", f"a {type(value).__name__} in `{name}`",
+                "Write tensor.detach().cpu().numpy(), or np.asarray(value)", error=TypeError,
+            )
+
+
+def update_of(
+    sent: Mapping[str, Array], local: Mapping[str, Array]
+) -> dict[str, NDArray[Any]]:
+    """``theta_sent - theta_local`` by name; integer arrays are those of the worker.
+
+    An array that the training left as it was gives zeros, also where it holds infinities, as an
+    attention mask does.
+
+    Raises
+    ------
+    ValueError
+        If what came back is not the model that was sent, trained: other names, shapes or dtypes.
+    """
+    if set(local) != set(sent):
+        raise requirement(
+            "reply", "hold the arrays that were sent", _names_apart(set(sent), set(local)),
+            "Return the whole state of the model that came in, under the same names",
+        )
+    return {name: _difference(name, sent[name], local[name]) for name in sent}
+
+
+def _names_apart(sent: set[str], local: set[str]) -> str:
+    """What is wrong with the names of a reply."""
+    for prefix in ("_orig_mod.", "module."):
+        if {prefix + name for name in sent} == local:
+            return f"each name with the prefix `{prefix}`, which torch.compile or a wrapper adds"
+        if {prefix + name for name in local} == sent:
+            return f"each name without the prefix `{prefix}`"
+    missing, extra = sorted(sent - local)[:3], sorted(local - sent)[:3]
+    parts = [f"no {missing}"] * bool(missing) + [f"{extra} besides"] * bool(extra)
+    return " and ".join(parts)
+
+
+def _difference(name: str, sent: Array, local: Array) -> NDArray[Any]:
     before, after = unpack(sent), unpack(local)
     if before.shape != after.shape:
         raise requirement(
-            "reply", "keep the shapes that were sent", f"{after.shape} for {before.shape}",
-            "Return the model that came in, trained",
+            "reply", "keep the shapes that were sent",
+            f"{after.shape} for {before.shape} in `{name}`", "Return the model that came in, "
+            "trained",
         )
-    if np.issubdtype(before.dtype, np.floating):  # NumPy easily makes float64 of float32
-        return np.asarray(before - after, dtype=before.dtype)
-    if before.dtype != after.dtype:
+    kind = before.dtype.kind
+    # NumPy easily makes float64 of float32, and that is no other number.
+    if after.dtype != before.dtype and not (kind == "f" and after.dtype.kind == "f"):
         raise requirement(
-            "reply", "keep the dtypes that were sent", f"{after.dtype} for {before.dtype}",
-            f"Return it as {before.dtype}",
+            "reply", "keep the dtypes that were sent",
+            f"{local.dtype} for {before.dtype} in `{name}`", f"Return it as {before.dtype}",
         )
-    return after
+    if kind != "f":
+        return after
+    if not np.isfinite(before).all():
+        return np.zeros(before.shape, before.dtype)  # a constant, which the server keeps
+    return np.asarray(before - after, dtype=before.dtype)

@@ -31,7 +31,7 @@ from .server.checkpoint import Saver
 from .server.descent import descend
 from .server.intake import Intake
 from .server.ledger import Ledger, round_lines
-from .server.log import log_round, log_settings, quorum_lost
+from .server.log import log_constants, log_round, log_settings, log_sunk, quorum_lost
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
@@ -233,6 +233,7 @@ class Resam(FedAvg):
                 INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds
             )
             self.summary()
+            log_constants(layout)
             result = run_rounds(self, settings, run, grid, arrays, Plan(
                 done, num_rounds, train_config or ConfigRecord(),
                 evaluate_config or ConfigRecord(), evaluate_fn, partial(saver.after_round, run),
@@ -295,8 +296,11 @@ class Resam(FedAvg):
         metrics["f-effective"] = f
         of_nodes = reported(self.train_metrics_aggr_fn, intake.metrics, self.weighted_by_key)
         metrics.update({key: value for key, value in of_nodes.items() if key not in metrics})
-        rate = settings.rate(server_round)
-        return descend(run.layout, run.model, done.vector, rate, settings.weight_decay), metrics
+        model = descend(
+            run.layout, run.model, done.vector, settings.rate(server_round), settings.weight_decay
+        )
+        log_sunk(run.layout, run.model, model, run.sunk)
+        return model, metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

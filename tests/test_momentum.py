@@ -1,4 +1,6 @@
-"""Momentum at the worker: the paper's vector, and what becomes of one that was lost."""
+"""Momentum at the worker: the average of its own updates, and the paper's vector."""
+
+import io
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from flwr.app import (
 from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid, WorkerMomentum, momentum_mod
+from flwr_resam.server.intake import printable
+from flwr_resam.wire.instruction import stamp
 
 BETA = 0.9
 
@@ -31,12 +35,32 @@ def gradients():
     return np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 
 
-def test_it_sends_the_papers_momentum(gradients):
+def average(gradients, beta=BETA):
+    """The weighted average of a worker's updates, the newest first, in float64."""
+    shares = beta ** np.arange(len(gradients))[::-1]
+    return np.average(np.asarray(gradients, np.float64), axis=0, weights=shares)
+
+
+def papers(state=None):
+    return WorkerMomentum(BETA, RecordDict() if state is None else state, bias_correction=False)
+
+
+def test_it_sends_the_average_of_its_updates(gradients):
     worker = WorkerMomentum(BETA, RecordDict())
     for t, gradient in enumerate(gradients, start=1):
         sent = worker.step({"w": gradient}, server_round=t)["w"].numpy()
         assert sent.dtype == np.float32
+        np.testing.assert_allclose(sent, average(gradients[:t]), rtol=1e-5, atol=1e-6)
+
+
+def test_without_bias_correction_it_sends_the_papers_momentum(gradients):
+    worker = papers()
+    for t, gradient in enumerate(gradients, start=1):
+        sent = worker.step({"w": gradient}, server_round=t)["w"].numpy()
         np.testing.assert_allclose(sent, paper(gradients[:t]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            sent, (1 - BETA**t) * average(gradients[:t]), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_without_momentum_it_sends_the_gradient_bit_for_bit(gradients):
@@ -47,16 +71,20 @@ def test_without_momentum_it_sends_the_gradient_bit_for_bit(gradients):
 
 
 def test_a_worker_that_lost_its_memory_sends_a_full_sized_momentum(gradients):
-    worker = WorkerMomentum(BETA, RecordDict())
+    worker = papers()
     for steps, t in enumerate(range(8, 13), start=1):
         sent = worker.step({"w": gradients[t - 1]}, server_round=t)["w"].numpy()
         scale = (1 - BETA**t) / (1 - BETA**steps)
         np.testing.assert_allclose(sent, scale * paper(gradients[7:t]), rtol=1e-5, atol=1e-6)
+    worker = WorkerMomentum(BETA, RecordDict())
+    for t in range(8, 13):
+        sent = worker.step({"w": gradients[t - 1]}, server_round=t)["w"].numpy()
+        np.testing.assert_allclose(sent, average(gradients[7:t]), rtol=1e-5, atol=1e-6)
 
 
 def test_a_constant_gradient_gives_the_same_momentum_whoever_missed_rounds():
     gradient = np.ones(3)
-    always, sometimes = WorkerMomentum(BETA, RecordDict()), WorkerMomentum(BETA, RecordDict())
+    always, sometimes = papers(), papers()
     for t in range(1, 20):
         full = always.step({"w": gradient}, server_round=t)["w"].numpy()
         if t % 3 == 0:
@@ -64,13 +92,29 @@ def test_a_constant_gradient_gives_the_same_momentum_whoever_missed_rounds():
             np.testing.assert_allclose(part, full, rtol=1e-12)
 
 
-def test_memory_of_another_model_or_a_later_round_is_dropped(gradients):
+def test_memory_of_another_model_or_training_or_a_later_round_is_dropped():
     state = RecordDict()
-    WorkerMomentum(BETA, state).step({"w": gradients[0]}, server_round=1)
-    other = WorkerMomentum(BETA, state).step({"w": np.ones(7, np.float32)}, server_round=2)
-    np.testing.assert_allclose(other["w"].numpy(), 1 - BETA**2, rtol=1e-6)
-    again = WorkerMomentum(BETA, state).step({"w": np.ones(7, np.float32)}, server_round=1)
-    np.testing.assert_allclose(again["w"].numpy(), 1 - BETA, rtol=1e-6)
+
+    def sends(value, size, **of):
+        update = {"w": np.full(size, value, np.float32)}
+        return float(WorkerMomentum(BETA, state).step(update, **of)["w"].numpy()[0])
+
+    assert sends(5.0, 5, server_round=1) == pytest.approx(5.0)
+    assert sends(1.0, 7, server_round=2) == pytest.approx(1.0)  # another model
+    both = (BETA * 1.0 + 3.0) / (BETA + 1.0)
+    assert sends(3.0, 7, server_round=3) == pytest.approx(both)
+    assert sends(9.0, 7, server_round=3) == pytest.approx(9.0)  # a round that was already
+    assert sends(2.0, 7, server_round=4, training="b") == pytest.approx(2.0)
+    assert sends(4.0, 7, server_round=5, training="b") != pytest.approx(4.0)
+    assert sends(4.0, 7, server_round=6, training="c") == pytest.approx(4.0)
+
+
+def test_an_update_that_is_no_mapping_of_numpy_arrays_is_told_so():
+    worker = WorkerMomentum(BETA, RecordDict())
+    with pytest.raises(TypeError, match=r"Found an ArrayRecord\. Write \{name: array\.numpy"):
+        worker.step(ArrayRecord({"w": Array(np.ones(3))}), server_round=1)
+    with pytest.raises(TypeError, match="Found a list in `w`"):
+        worker.step({"w": [1.0]}, server_round=1)
 
 
 def test_float16_keeps_its_dtype_on_the_wire_and_float32_in_memory():
@@ -86,7 +130,7 @@ def test_beta_out_of_range_is_refused_before_any_round(beta):
         momentum_mod(beta)
 
 
-def trained_by(mods, reply, dtype=np.float64):
+def trained_by(mods, reply, dtype=np.float64, training="a"):
     """Ask one node to train, at round 1, and return its reply."""
     app = ClientApp(mods=mods)
     app.train()(reply)
@@ -101,7 +145,10 @@ def trained_by(mods, reply, dtype=np.float64):
             }
         )
         (node,) = grid.get_node_ids()
-        (answer,) = grid.send_and_receive([Message(content, node, kind)])
+        message = Message(content, node, kind)
+        if training is not None:
+            stamp([message], training)
+        (answer,) = grid.send_and_receive([message])
         return answer
 
     return ask
@@ -119,10 +166,60 @@ def test_the_mod_sends_momentum_of_what_training_changed():
     ask = trained_by([momentum_mod(BETA)], weights)
     first, second = ask(), ask(server_round=2)
     assert list(first.content.array_records) == ["momentum"]
-    np.testing.assert_allclose(first.content["momentum"]["w"].numpy(), (1 - BETA) * 3.0)
-    np.testing.assert_allclose(second.content["momentum"]["w"].numpy(), (1 - BETA**2) * 3.0)
+    np.testing.assert_allclose(first.content["momentum"]["w"].numpy(), 3.0)
+    np.testing.assert_allclose(second.content["momentum"]["w"].numpy(), 3.0)
     assert first.content["momentum"]["n"].numpy() == 8
     assert first.content["metrics"] == {"loss": 1.0}
+
+
+def test_a_server_that_asks_for_no_momentum_gets_the_weights():
+    reply = trained_by([momentum_mod(BETA)], weights, training=None)()
+    assert list(reply.content.array_records) == ["arrays"]
+    np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), 2.0)
+
+
+def test_another_training_begins_anew():
+    app = ClientApp(mods=[momentum_mod(BETA)])
+    sent = []
+
+    @app.train()
+    def train(message, context):
+        value = message.content["arrays"]["w"].numpy()
+        moved = {"w": Array(value - message.content["config"]["by"])}
+        return Message(RecordDict({"arrays": ArrayRecord(moved)}), reply_to=message)
+
+    grid = InProcessGrid(app, num_nodes=1)
+    for number, (training, by) in enumerate([("a", 8.0), ("a", 2.0), ("b", 1.0)], start=1):
+        content = RecordDict({
+            "arrays": ArrayRecord({"w": Array(np.zeros(1))}),
+            "config": ConfigRecord({"server-round": number, "by": by}),
+        })
+        message = Message(content, 2, "train")
+        stamp([message], training)
+        (reply,) = grid.send_and_receive([message])
+        sent.append(float(reply.content["momentum"]["w"].numpy()[0]))
+    assert sent == pytest.approx([8.0, (BETA * 8.0 + 2.0) / (BETA + 1.0), 1.0])
+
+
+def test_a_handler_that_ends_the_process_gives_an_error_reply():
+    def leaves(message: Message, context: Context) -> Message:
+        raise SystemExit(3)
+
+    ask = trained_by([momentum_mod(BETA)], leaves)
+    for kind in ("train", "evaluate"):
+        assert "the ClientApp called sys.exit(3)" in ask(kind).error.reason
+
+
+def test_a_handler_that_replaces_its_state_is_told_so(caplog):
+    def forgets(message: Message, context: Context) -> Message:
+        context.state = RecordDict({"mine": MetricRecord({"x": 1})})
+        return weights(message, context)
+
+    ask = trained_by([momentum_mod(BETA)], forgets)
+    ask()
+    assert "replaced" not in caplog.text
+    ask(server_round=2)
+    assert "The handler replaced `context.state`" in caplog.text
 
 
 def test_the_mod_leaves_other_messages_and_errors_alone():
@@ -135,11 +232,39 @@ def test_the_mod_leaves_other_messages_and_errors_alone():
     assert "of the app's own" in trained_by([momentum_mod(BETA)], fails)().error.reason
 
 
+def _as_bfloat16(values):
+    """The npy file that NumPy writes of a bfloat16 array, whose dtype it does not know."""
+    file = io.BytesIO()
+    np.save(file, (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view("V2"))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": Array(np.ones(3))}, "hold the arrays that were sent"),
+        ({"w": Array(np.ones(3))}, "hold the arrays that were sent. Found no ['n']"),
+        (
+            {"w": Array(np.ones(3)), "n": Array(np.array(7)), "v": Array(np.ones(3))},
+            "Found ['v'] besides",
+        ),
+        (
+            {"_orig_mod.w": Array(np.ones(3)), "_orig_mod.n": Array(np.array(7))},
+            "Found each name with the prefix `_orig_mod.`",
+        ),
         ({"w": Array(np.ones(4)), "n": Array(np.array(7))}, "keep the shapes that were sent"),
+        (
+            {"w": Array(np.ones(3, np.int8)), "n": Array(np.array(7))},
+            "keep the dtypes that were sent. Found int8 for float64 in `w`. Return it as float64",
+        ),
+        ({"w": Array(np.ones(3, bool)), "n": Array(np.array(7))}, "Found bool for float64"),
+        ({"w": Array(np.ones(3, complex)), "n": Array(np.array(7))}, "Found complex128 for"),
+        (
+            {
+                "w": Array("bfloat16", (3,), "numpy.ndarray", _as_bfloat16(np.ones(3))),
+                "n": Array(np.array(7)),
+            },
+            "Found bfloat16 for float64",
+        ),
     ],
 )
 def test_a_handler_that_returns_another_model_is_told_so(arrays, message):
@@ -151,7 +276,7 @@ def test_a_handler_that_returns_another_model_is_told_so(arrays, message):
 
 def test_momentum_twice_is_told_so():
     ask = trained_by([momentum_mod(BETA), momentum_mod(BETA)], weights)
-    assert "momentum already" in ask().error.reason
+    assert "momentum already" in printable(ask().error.reason)
 
 
 def test_one_bad_batch_costs_a_worker_one_round():
@@ -164,13 +289,13 @@ def test_one_bad_batch_costs_a_worker_one_round():
             continue
         sent = worker.step({"w": np.array([1.0, -2.0])}, server_round=number)["w"].numpy()
     # Of a constant gradient it is the momentum of a worker that never missed a round.
-    np.testing.assert_allclose(sent, np.array([1.0, -2.0]) * (1.0 - BETA**39))
+    np.testing.assert_allclose(sent, np.array([1.0, -2.0]))
 
 
 def test_float64_that_numpy_makes_goes_back_to_the_dtype_that_was_sent():
     reply = trained_by([momentum_mod(BETA)], weights, np.float32)()
     assert reply.content["momentum"]["w"].dtype == "float32"
-    np.testing.assert_allclose(reply.content["momentum"]["w"].numpy(), (1 - BETA) * 3.0, rtol=1e-6)
+    np.testing.assert_allclose(reply.content["momentum"]["w"].numpy(), 3.0, rtol=1e-6)
 
     def halves(message, context):
         arrays = {"w": Array(np.full(3, 2.0)), "n": Array(np.array(0.5))}

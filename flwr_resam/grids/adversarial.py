@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ..attacks import Attack
 from ..attacks.schedule import ALWAYS, Schedule
 from ..errors import check_whole, requirement
-from ..momentum import server_round_of
 from ..rows.threads import in_order, threads_for
 from ..rule import Round
 from ..wire.exchange import Deadline
 from ..wire.flower import logger, number_message
+from ..wire.instruction import server_round_of
 from ._forgery import Form
 from ._wrapper import GridWrapper
 from .adversary import Adversary, checked_adversaries

@@ -52,6 +52,8 @@ class Checkpoint:
         What the aggregator remembers; plain values and arrays.
     skipped : int
         How many rounds in a row were skipped.
+    training : str
+        The training that the nodes' momentums are of.
     settings : dict of str to str
         What the run depends on; a run with other settings does not resume from here.
     grid : object
@@ -62,6 +64,7 @@ class Checkpoint:
     arrays: ArrayRecord
     rule_state: Any
     skipped: int
+    training: str
     settings: dict[str, str]
     grid: Any
 
@@ -239,7 +242,8 @@ class Saver:
         logger.log(INFO, "Resuming after round %d from %s", checkpoint.round, folder)
         if not recall(self._grid, checkpoint.grid):
             logger.log(WARNING, "The nodes' momentums are not in the checkpoint: they begin anew")
-        run.rule_state, run.skipped, run.met = checkpoint.rule_state, checkpoint.skipped, True
+        run.rule_state, run.skipped = checkpoint.rule_state, checkpoint.skipped
+        run.training, run.met = checkpoint.training, True
         return checkpoint.arrays, checkpoint.round
 
     def after_round(self, run: RunState, number: int, arrays: ArrayRecord) -> None:
@@ -248,7 +252,7 @@ class Saver:
             return
         try:
             save(self._folder, Checkpoint(
-                number, arrays, run.rule_state, run.skipped, self._depends_on,
+                number, arrays, run.rule_state, run.skipped, run.training, self._depends_on,
                 memory_of(self._grid),
             ))
         except OSError as error:

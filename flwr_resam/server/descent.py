@@ -44,10 +44,29 @@ def descend(
         old = model[entry.name]
         theta = entry.view(old.data)
         part = direction[entry.offset : entry.offset + entry.size]
+        if decay and not part.any():  # frozen, or a constant: nobody's loss keeps it from shrinking
+            arrays[entry.name] = old
+            continue
         step = (1.0, 0.0) if entry.buffer else (rate, decay)
         data = _moved(entry, theta, part, step, layout.dtype)
         arrays[entry.name] = Array(str(entry.dtype), entry.shape, old.stype, data)
     return ArrayRecord(arrays)
+
+
+def sunk(layout: Layout, before: ArrayRecord, after: ArrayRecord) -> list[str]:
+    """The vectors that were positive and are not any more, as variances never are.
+
+    Examples
+    --------
+    >>> before, after = (ArrayRecord({"v": Array(np.array(v))}) for v in ([1.0, 2.0], [1.0, -0.1]))
+    >>> sunk(Layout.of(before), before, after)
+    ['v']
+    """
+    return [
+        entry.name for entry in layout.parameters
+        if len(entry.shape) == 1 and entry.size > 1 and not entry.buffer
+        and entry.view(after[entry.name].data).min() < 0 < entry.view(before[entry.name].data).min()
+    ]
 
 
 def size_of(vector: NDArray[Any]) -> float:

@@ -335,8 +335,11 @@ def _type(value: object) -> str:
 
 
 def printable(text: object) -> str:
-    """One printable line of at most 160 characters."""
+    """One printable line of at most 160 characters; of a long traceback, its last line."""
     if type(text) is not str:
         return "no reason given"
+    if len(text) > 160:  # what went wrong stands at the end of a traceback
+        lines = [line for line in text[-2000:].splitlines() if line.strip()]
+        text = lines[-1] if len(lines) > 1 else text
     line = "".join(c if c.isprintable() else " " for c in " ".join(text[:1000].split()))
     return line if len(line) <= 160 else line[:157] + "..."

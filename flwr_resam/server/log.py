@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from logging import ERROR, INFO, WARNING
 
+from flwr.app import ArrayRecord
+
 from ..wire.flower import logger
+from ..wire.layout import Layout
+from .descent import sunk
 from .intake import Intake, Rejection
 from .quorum import QuorumLostError
 from .settings import Settings
@@ -59,6 +63,26 @@ def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) 
         )
     if f is None:
         logger.log(ERROR, "\t> `%s` can't tolerate %d faults with what came", rule, most)
+
+
+def log_constants(layout: Layout) -> None:
+    """Log which arrays are kept as they are."""
+    if layout.constants:
+        logger.log(
+            INFO, "Kept as they are, since they hold an infinity: %s",
+            ", ".join(layout.constants[:20]),
+        )
+
+
+def log_sunk(layout: Layout, before: ArrayRecord, after: ArrayRecord, said: set[str]) -> None:
+    """Warn, once a run for each, of arrays that went below zero as variances never do."""
+    for name in sunk(layout, before, after):
+        if name not in said:
+            said.add(name)
+            logger.log(
+                WARNING, "\t> `%s` was positive and is below zero now. If it is a running "
+                "variance, name it at the server and the workers: buffers=[...]", name,
+            )
 
 
 def log_metrics(what: str, metrics: object) -> None:

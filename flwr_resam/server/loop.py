@@ -6,6 +6,7 @@ round 1, replies that are taken as they come, and a step after each round.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from flwr.serverapp.strategy import FedAvg, Result
 
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
+from ..wire.instruction import stamp
 from ..wire.layout import Layout
 from .intake import Rejection
 from .ledger import Ledger
@@ -37,6 +39,8 @@ class RunState:
     ----------
     rule_state : object
         What the rule remembers.
+    training : str
+        Names the training, so that workers tell it from another; lasts over a resumption.
     asked, questions : list of Message
         What went out last, for training and for evaluation.
     model : ArrayRecord or None
@@ -55,11 +59,14 @@ class RunState:
         The f of the last round; None where it had no quorum.
     met : bool
         Whether as many nodes as wanted have been there together.
+    sunk : set of str
+        The arrays of which was said that they went below zero.
     ledger : Ledger or None
         None until something is written.
     """
 
     rule_state: Any
+    training: str
     asked: list[Message] = field(default_factory=list)
     questions: list[Message] = field(default_factory=list)
     model: ArrayRecord | None = None
@@ -70,17 +77,18 @@ class RunState:
     rejections: list[Rejection] = field(default_factory=list)
     faults: int | None = None
     met: bool = False
+    sunk: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
 
     @classmethod
     def of(cls, settings: Settings, timeout: float | None = None) -> RunState:
         """The state before the first round."""
         seconds = settings.timeout if timeout is None else checked_timeout(timeout)
-        return cls(settings.aggregator.start(), timeout=seconds)
+        return cls(settings.aggregator.start(), secrets.token_hex(8), timeout=seconds)
 
     def sent(self, model: ArrayRecord, asked: Iterable[Message], settings: Settings) -> None:
         """Note what went out for training, whoever wrote it."""
-        if self.layout is None or self.model is not model:
+        if self.layout is None or not self.layout.is_of(model):
             self.layout = Layout.of(model, settings.buffers)
         self.model, self.asked = model, list(asked)
 
@@ -144,6 +152,7 @@ def run_rounds(
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         run.sent(result.arrays, asked, settings)
+        stamp(asked, run.training)
         model, metrics = strategy.aggregate_train(number, replies(asked, "aggregate_train"))
         if model is not None:
             result.arrays = model

@@ -33,8 +33,9 @@ class Entry:
     name, shape, dtype
         As in the server's record.
     offset : int or None
-        Where its coordinates start in the flat row; None for integers and booleans, which are
-        counters and masks rather than parameters, and keep the server's value.
+        Where its coordinates start in the flat row; None for integers, booleans and arrays that
+        hold an infinity, which are counters, masks and the like rather than parameters, and keep
+        the server's value.
     buffer : bool
         Whether it holds statistics of the data, such as a batch norm's running variance.
     """
@@ -150,6 +151,17 @@ class Layout:
             )
         return layout
 
+    @property
+    def constants(self) -> list[str]:
+        """The floating-point arrays that are no parameters, since they hold an infinity."""
+        return [e.name for e in self.entries if e.offset is None and e.dtype.kind == "f"]
+
+    def is_of(self, record: ArrayRecord) -> bool:
+        """Whether a record has the names, shapes and dtypes of this one, as it says itself."""
+        return [(e.name, e.shape, str(e.dtype)) for e in self.entries] == [
+            (name, tuple(array.shape), array.dtype) for name, array in record.items()
+        ]
+
     @cached_property
     def parameters(self) -> tuple[Entry, ...]:
         """The floating-point entries in the order of the flat row, buffers last."""
@@ -182,7 +194,9 @@ class Layout:
     @cached_property
     def fingerprint(self) -> str:
         """A short text that two layouts share if they are the same."""
-        entries = [(e.name, e.shape, e.dtype.str, e.buffer) for e in self.entries]
+        entries = [
+            (e.name, e.shape, e.dtype.str, e.buffer, e.offset is None) for e in self.entries
+        ]
         digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:12]
         return f"{len(entries)} arrays, {self.size} parameters, {digest}"
 
@@ -221,9 +235,16 @@ def _entry(name: str, array: Array, buffer: bool) -> Entry:
     if not floating and dtype.kind not in "iub":
         raise requirement(
             "initial_arrays", "hold real or integer arrays",
-            f"`{name}` of dtype {dtype}", "Convert it to float32",
+            f"`{name}` of dtype {array.dtype}", "Convert it to float32",
         )
-    return Entry(name, header.shape, dtype, 0 if floating else None, buffer)
+    constant = floating and _is_constant(np.frombuffer(array.data, dtype, offset=header.start))
+    return Entry(name, header.shape, dtype, 0 if floating and not constant else None, buffer)
+
+
+def _is_constant(values: NDArray[Any]) -> bool:
+    """Whether it can be no parameter: an attention mask has infinities, a broken array has NaN."""
+    top, bottom = values.max(initial=0.0), values.min(initial=0.0)
+    return bool(np.isinf(top) or np.isinf(bottom)) and not np.isnan(top + abs(bottom))
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -238,10 +259,12 @@ def fitting(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.asarray(np.clip(values, -limit, limit).astype(dtype))
 
 
+_TAIL = r"(:\d+)?['\"\])]*([./](raw_)?value)?$"  # of Keras 2, of paths as text, of Flax's nnx
 _CONVENTIONS = re.compile(
-    r"(^|[./_])(running_mean|running_var|moving_mean|moving_var(iance)?)$"
-    r"|(^|[./])batch_stats[./]"
+    r"(^|[^A-Za-z0-9])(running_(mean|var|std)|moving_(mean|var|variance|stddev))" + _TAIL
+    + r"|(^|[^A-Za-z0-9_])batch_stats($|[^A-Za-z0-9_])"
 )
+_NNX = re.compile(r"(?P<stem>.*[^A-Za-z0-9_])(?P<what>mean|var)(?P<tail>" + _TAIL[:-1] + r")$")
 
 
 def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -> frozenset[str]:
@@ -254,7 +277,8 @@ def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -
     buffers : collection of str, optional
         The buffers among them. None goes by the names that frameworks give: PyTorch's
         ``running_mean`` and ``running_var``, Keras' ``moving_mean`` and ``moving_variance``,
-        and whatever Flax holds under ``batch_stats``.
+        whatever Flax's linen holds under ``batch_stats``, and the ``mean`` and ``var`` that
+        nnx has beside a ``scale`` or ``bias``; in paths with dots, slashes or brackets.
 
     Raises
     ------
@@ -269,8 +293,9 @@ def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -
     >>> sorted(buffer_names(["0", "1", "2"], buffers=["2"]))
     ['2']
     """
+    names = list(names)
     if buffers is None:
-        return frozenset(name for name in names if _CONVENTIONS.search(name))
+        return frozenset(name for name in names if _CONVENTIONS.search(name)) | _of_nnx(names)
     known, chosen = frozenset(names), checked_buffers(buffers) or frozenset()
     if chosen - known:
         raise requirement(
@@ -278,6 +303,18 @@ def buffer_names(names: Iterable[str], buffers: Collection[str] | None = None) -
             f"Choose among {', '.join(sorted(known)[:20])}",
         )
     return chosen
+
+
+def _of_nnx(names: Collection[str]) -> frozenset[str]:
+    """The statistics of a normalisation layer, which nnx calls mean and var, by its neighbours."""
+    known = frozenset(names)
+    found = set()
+    for match in filter(None, map(_NNX.match, known)):
+        stem, tail = match["stem"], match["tail"]
+        pair = {f"{stem}mean{tail}", f"{stem}var{tail}"}
+        if pair <= known and known & {f"{stem}scale{tail}", f"{stem}bias{tail}"}:
+            found |= pair
+    return frozenset(found)
 
 
 def checked_buffers(buffers: Collection[str] | None) -> frozenset[str] | None:

@@ -98,11 +98,14 @@ def test_malformed_takes_all_kinds_in_turn():
 
 
 def test_a_mod_before_momentum_attacks_the_momentum_and_after_it_the_update():
-    """u = -1 in round 1 and -2 in round 2, flipped from round 2 on, beta = 1/2."""
+    """u = -1 in round 1 and -2 in round 2, flipped from round 2 on, beta = 1/2.
+
+    What is sent is m / (1 - beta^k): twice m in round 1, four thirds of it in round 2.
+    """
     flip = byzantine_mod("sign-flip when(start=2)")
-    honest_1, honest_2 = 0.5, 0.5 * 0.5 + 0.5 * 2.0
+    honest_1, honest_2 = 1.0, (0.5 * 0.5 + 0.5 * 2.0) / 0.75
     flipped_momentum = -honest_2
-    flipped_update = 0.5 * 0.5 + 0.5 * -2.0
+    flipped_update = (0.5 * 0.5 + 0.5 * -2.0) / 0.75
     for mods, sent in (
         ([only_on(3, flip), momentum_mod(0.5)], flipped_momentum),
         ([momentum_mod(0.5), only_on(3, flip)], flipped_update),

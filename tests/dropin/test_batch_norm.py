@@ -8,6 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 
 from flwr_resam import WorkerMomentum, momentum_mod
 from flwr_resam.wire.flower import become_server
+from flwr_resam.wire.instruction import stamp
 from tests.dropin.driver import TWO_LINES, load, run
 
 CLIENT = "app = ClientApp()\n"
@@ -49,6 +50,7 @@ def step(mod, state, sent, local, server_round=1):
     content = RecordDict({"arrays": sent, "config": ConfigRecord({"server-round": server_round})})
     message = Message(content, 2, "train")
     message.metadata.__dict__["_message_id"] = "1"
+    stamp([message], "a")
     context = Context(run_id=1, node_id=2, node_config={}, state=state, run_config={})
 
     def handler(message, _):
@@ -66,7 +68,7 @@ def test_integers_and_named_buffers_pass_and_only_parameters_are_remembered():
     local = record(w=[0.0, 0.0], v=[0.5, 0.25], count=9)
     state = RecordDict()
     sends = step(momentum_mod(0.75, buffers=["v"]), state, sent, local)
-    np.testing.assert_allclose(sends["w"].numpy(), [0.25, 0.5])
+    np.testing.assert_allclose(sends["w"].numpy(), [1.0, 2.0])
     np.testing.assert_array_equal(sends["v"].numpy(), [0.5, 0.75])
     assert sends["count"].numpy() == 9
     (memory,) = state.array_records.values()

@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid, Resam, WorkerMomentum, momentum_mod, parse_rule
 from flwr_resam.aggregators import MDA, Mean
-from flwr_resam.wire.layout import Layout
+from flwr_resam.wire.layout import Layout, buffer_names
 from tests.support import record
 
 MODEL = {
@@ -125,3 +125,76 @@ def test_buffers_that_are_none_of_the_arrays_are_an_error(buffers, error, messag
         for make in (Resam, momentum_mod):
             with pytest.raises(error, match=message):
                 make(buffers=buffers)
+
+
+@pytest.mark.parametrize(
+    ("names", "buffers"),
+    [
+        (["bn.weight", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked"], {1, 2}),
+        (["module.bn1_running_var", "running_total", "running_mean.weight"], {0}),
+        (["batch_normalization/gamma:0", "batch_normalization/moving_mean:0",
+          "batch_normalization/moving_variance:0"], {1, 2}),  # Keras 2
+        (["sequential/bn/moving_mean", "sequential/bn/moving_variance", "sequential/bn/beta"],
+         {0, 1}),  # Keras 3
+        (["params/BatchNorm_0/scale", "batch_stats/BatchNorm_0/mean"], {1}),  # linen
+        (["['params']['bn']['scale']", "['batch_stats']['bn']['mean']"], {1}),
+        (["batch_stats.bn.var", "my_batch_stats_head.kernel"], {0}),
+        (["bn.mean", "bn.var", "bn.scale", "bn.bias", "head.mean.kernel"], {0, 1}),  # nnx
+        (["['bn']['mean'].value", "['bn']['var'].value", "['bn']['scale'].value"], {0, 1}),
+        (["bn/mean/value", "bn/var/value", "bn/bias/value"], {0, 1}),
+        (["policy.mean", "policy.var", "policy.kernel"], set()),
+        (["policy.mean", "policy.scale"], set()),
+    ],
+)
+def test_statistics_are_found_under_the_names_that_frameworks_give(names, buffers):
+    assert buffer_names(names) == {names[index] for index in buffers}
+
+
+def constants_and_weights(momentum, beta=0.9, **options):
+    """Train beside a causal mask and a frozen encoding, as a state_dict holds them."""
+    mask = np.triu(np.full((4, 4), -np.inf, np.float32), 1)
+    start = record(w=np.ones(4, np.float32), mask=mask, frozen=np.full(3, 2.0, np.float32))
+    app = ClientApp(mods=[momentum_mod(beta)] if momentum else [])
+
+    @app.train()
+    def train(message, context):
+        arrays = {name: array.numpy() for name, array in message.content["arrays"].items()}
+        arrays["w"] = arrays["w"] * np.float32(0.5)
+        content = {"arrays": record(**arrays), "metrics": MetricRecord({"num-examples": 1})}
+        return Message(RecordDict(content), reply_to=message)
+
+    strategy = Resam(num_malicious_nodes=1, fraction_evaluate=0.0, **options)
+    result = strategy.start(InProcessGrid(app, 5), start, num_rounds=4)
+    assert result.train_metrics_clientapp[4]["n-valid"] == 5
+    np.testing.assert_array_equal(result.arrays["mask"].numpy(), mask)
+    return {name: array.numpy() for name, array in result.arrays.items()}
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+def test_constants_are_neither_refused_nor_decayed(momentum, caplog):
+    found = constants_and_weights(momentum, weight_decay=0.1)
+    np.testing.assert_array_equal(found["frozen"], 2.0)
+    assert (found["w"] < 0.5).all()
+    assert "since they hold an infinity: mask" in caplog.text
+
+
+def test_a_model_with_nan_is_still_refused():
+    broken = record(w=np.array([1.0, np.nan, np.inf]))
+    with pytest.raises(ValueError, match="a NaN or an infinity in `w`"):
+        Resam(num_malicious_nodes=1).start(InProcessGrid(ClientApp(), 3), broken)
+    constant = record(w=np.ones(2), v=np.array([np.inf, 1.0]))
+    assert Layout.of(constant).constants == ["v"]
+
+
+def test_the_server_hears_of_an_array_that_goes_below_zero(caplog):
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        content = {"arrays": ArrayRecord([np.array([1.0, -0.5])])}
+        return Message(RecordDict(content), reply_to=message)
+
+    start = ArrayRecord([np.array([1.0, 1.0])])
+    strategy = Resam(num_malicious_nodes=1, fraction_evaluate=0.0)
+    strategy.start(InProcessGrid(app, 5), start, num_rounds=3)
+    assert caplog.text.count("`0` was positive and is below zero now") == 1

@@ -1,0 +1,45 @@
+"""What an instruction says besides the model: the round, and whether its server takes momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flwr.app import ConfigRecord, Message
+
+from ..errors import requirement
+
+_RECORD, _TRAINING = "resam", "training"
+
+
+def stamp(messages: Iterable[Message], training: str) -> None:
+    """Say in each message that momentum is wanted, and in which training.
+
+    Parameters
+    ----------
+    messages : iterable of Message
+        Instructions, whoever made them; several may share their content.
+    training : str
+        Names the training, so that a worker which remembers another begins anew.
+    """
+    for message in messages:
+        if message.has_content():
+            message.content[_RECORD] = ConfigRecord({_TRAINING: training})
+
+
+def training_of(message: Message) -> str | None:
+    """The training that a message is of; None where its server does not take momentum."""
+    record = message.content.config_records.get(_RECORD)
+    training = None if record is None else record.get(_TRAINING)
+    return training if isinstance(training, str) else None
+
+
+def server_round_of(message: Message) -> int:
+    """The round that the strategy wrote into the instruction, under ``server-round``."""
+    for config in message.content.config_records.values():
+        number = config.get("server-round")
+        if isinstance(number, int) and number >= 1:
+            return number
+    raise requirement(
+        "server-round", "be in the instruction's ConfigRecord", "none",
+        "Use a strategy that sends it, as FedAvg and all built on it do",
+    )
