@@ -202,7 +202,9 @@ def _build(cls: type[N], text: str) -> N:
             raise ValueError(f"`{name}` has no argument `{key}`. It takes {takes}.")
         if key in given:
             raise ValueError(f"`{name}` is given `{key}` twice.")
-        given[key] = _fitting(_value(value), known[key], name)
+        text_only = _type_of(known[key]) == "str"  # there 1e30 is a word
+        read = value.strip("'\"") if text_only else _value(value)
+        given[key] = _fitting(read, known[key], name)
     missing = [key for key in required(cls) if key not in given]
     if missing:
         raise ValueError(f"`{name}` needs `{missing[0]}`: write `{usage(cls)}`.")
@@ -212,8 +214,7 @@ def _build(cls: type[N], text: str) -> N:
 def _fitting(value: object, field: Field[Any], name: str) -> object:
     """Return the value, or raise where its type is not one that the argument has."""
     kinds = {"int": int, "float": int | float, "str": str, "bool": bool, "None": type(None)}
-    # Text where the class's module postpones its annotations, else a type.
-    wanted = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+    wanted = _type_of(field)
     allowed = wanted.split(" | ")
     plain = [kinds[kind] for kind in allowed if kind in kinds]
     fits = any(
@@ -226,6 +227,11 @@ def _fitting(value: object, field: Field[Any], name: str) -> object:
         field.name, f"be of type {wanted} in `{name}(...)`", repr(value),
         f"Write `{name}({field.name}={example})`, say",
     )
+
+
+def _type_of(field: Field[Any]) -> str:
+    """As it is written: text where the class's module postpones its annotations, else a type."""
+    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
 
 
 def _value(text: str) -> object:

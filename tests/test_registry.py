@@ -83,6 +83,14 @@ class Sum(MemorylessAttack):
         return -honest.sum(axis=0, keepdims=True)
 
 
+@dataclass(frozen=True)
+class Worded(Backwards):
+    """An attack that takes a word."""
+
+    word: str = "up"
+    name: ClassVar[str] = "worded"
+
+
 OWN = {Quantile: AGGREGATORS, Halves: PREAGGREGATORS, Backwards: ATTACKS, Sum: ATTACKS}
 
 
@@ -236,10 +244,14 @@ def test_a_registry_knows_what_others_call_its_own():
     assert next(iter(PARTITIONS)) == "homogeneous"
 
 
-def test_an_argument_is_checked_where_annotations_are_not_postponed():
+def test_arguments_are_read_by_their_types_where_annotations_are_not_postponed():
     AGGREGATORS.register(Quantile)  # of this module, whose annotations are types
     with pytest.raises(ValueError, match=r"`q` must be of type float in `quantile\(...\)`"):
         parse_rule("quantile(q=much)")
+    ATTACKS.register(Worded)
+    assert parse_attack("worded(word=1e30)") == Worded(word="1e30")
+    assert parse_attack("worded(word='none')") == Worded(word="none")
+    assert parse_attack(str(Worded(word="1e30"))) == Worded(word="1e30")
     with pytest.raises(ValueError, match=r"`quantile` needs `q`: write `quantile\(q=\.\.\.\)`"):
         parse_rule("quantile")
 
