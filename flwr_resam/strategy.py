@@ -24,7 +24,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
 from .aggregators import Median
-from .errors import check_whole
+from .errors import check_whole, requirement
 from .rule import Aggregator
 from .server.aggregation import result_of
 from .server.checkpoint import Saver
@@ -41,6 +41,7 @@ from .wire.flower import logger
 from .wire.layout import Layout
 
 _SETTINGS = frozenset(field.name for field in fields(Settings))
+_LEGACY = ("initialize_parameters", "configure_fit", "aggregate_fit", "evaluate")
 _LEAST_PATIENCE = 10.0  # seconds
 
 
@@ -59,8 +60,9 @@ class Resam(FedAvg):
 
     Parameters
     ----------
-    num_malicious_nodes : int (default: 0)
-        f: how many of the sampled nodes may be Byzantine. The rule must admit it (n > 2f).
+    num_malicious_nodes : int
+        f: how many of the sampled nodes may be Byzantine; must be given. The rule must admit it
+        (n > 2f).
     aggregator : Aggregator or None (default: None)
         F, such as ``parse_rule("nnm | cwtm")``; None is `MDA`.
     learning_rate : float or callable (default: 1.0)
@@ -122,11 +124,11 @@ class Resam(FedAvg):
     ValueError: `f` must satisfy n > 2f for `mda`. Found n = 15, f = 8. Lower ...
     """
 
-    settings = Settings()
+    settings: Settings
 
     def __init__(
         self,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: int | None = None,
         aggregator: Aggregator | None = None,
         learning_rate: float | Rate = 1.0,
         weight_decay: float = 0.0,
@@ -149,7 +151,13 @@ class Resam(FedAvg):
         configrecord_key: str = "config",
         train_metrics_aggr_fn: MetricsFn | None = None,
         evaluate_metrics_aggr_fn: MetricsFn | None = None,
+        weighted_by_key: None = None,
     ) -> None:
+        if weighted_by_key is not None:
+            raise requirement(
+                "weighted_by_key", "be left out", repr(weighted_by_key), "What a node reports of "
+                "itself weighs nothing, for a liar would report the most", error=TypeError,
+            )
         self.settings = settings = Settings.of(
             aggregator, output_dir, buffers, min_train_nodes, min_available_nodes,
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
@@ -172,7 +180,10 @@ class Resam(FedAvg):
         """A setting by its name."""
         if name in _SETTINGS:
             return getattr(self.settings, name)
-        raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
+        hint = ""
+        if name in _LEGACY:
+            hint = ". It is of Flower's Message API: call `start` within @app.main() of a ServerApp"
+        raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`{hint}")
 
     def __setattr__(self, name: str, value: object) -> None:
         """Change a setting, checked as at construction, or any other attribute."""
@@ -369,4 +380,6 @@ class Resam(FedAvg):
         if self._run.faults is None:
             logger.log(WARNING, "\t> Too few nodes answered to report metrics of them")
             return MetricRecord()
-        return robust_metrics(contents, self._run.faults)
+        metrics = robust_metrics(contents, self._run.faults)
+        metrics.pop(self.weighted_by_key, None)  # it counts data, and measures nothing
+        return metrics

@@ -13,7 +13,6 @@ from typing import Any
 from flwr_resam.errors import requirement
 from flwr_resam.json_lines import read_json_lines, rewrite_lines
 from flwr_resam.server.checkpoint import check_no_checkpoints, load_newest
-from flwr_resam.server.ledger import check_no_ledger
 from simulations.experiment import PLACES, Experiment
 
 METRICS = "metrics.jsonl"
@@ -107,8 +106,8 @@ def begin(experiment: Experiment, folder: Path) -> int:
     Raises
     ------
     ValueError
-        If the folder holds a ledger or checkpoints that are not to be resumed, or those of a run
-        with other settings. As with the next one, nothing in the folder is changed.
+        If the folder holds checkpoints that are not to be resumed, or those of a run with other
+        settings. As with the next one, nothing in the folder is changed.
     CheckpointError
         If the newest checkpoint is damaged.
     """
@@ -122,7 +121,6 @@ def begin(experiment: Experiment, folder: Path) -> int:
             kept = [e for e in read_evaluations(folder) if e.round <= done]
     else:
         check_no_checkpoints(folder)
-        check_no_ledger(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
     rewrite_lines(folder / METRICS, map(_line, kept))

@@ -147,7 +147,7 @@ def trained_by(mods, reply, dtype=np.float64, training="a"):
         (node,) = grid.get_node_ids()
         message = Message(content, node, kind)
         if training is not None:
-            stamp([message], training)
+            stamp([message], training, server_round)
         (answer,) = grid.send_and_receive([message])
         return answer
 
@@ -195,7 +195,7 @@ def test_another_training_begins_anew():
             "config": ConfigRecord({"server-round": number, "by": by}),
         })
         message = Message(content, 2, "train")
-        stamp([message], training)
+        stamp([message], training, number)
         (reply,) = grid.send_and_receive([message])
         sent.append(float(reply.content["momentum"]["w"].numpy()[0]))
     assert sent == pytest.approx([8.0, (BETA * 8.0 + 2.0) / (BETA + 1.0), 1.0])

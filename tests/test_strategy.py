@@ -31,7 +31,7 @@ def run(strategy, grid, rounds=1, **kwargs):
 
 
 def quiet(**kwargs):
-    return Resam(fraction_evaluate=0.0, **kwargs)
+    return Resam(**{"num_malicious_nodes": 0, "fraction_evaluate": 0.0, **kwargs})
 
 
 def test_with_the_mean_it_is_unweighted_fedavg(federation):
@@ -228,7 +228,37 @@ def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
 )
 def test_a_wrong_parameter_is_one_clear_error_at_construction(arguments, error, message):
     with pytest.raises(error, match=message):
+        Resam(**{"num_malicious_nodes": 1, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, r"`num_malicious_nodes` must be given.* 0 protects against nobody"),
+        ({"num_malicious_nodes": "mda"}, r'aggregator=parse_rule\("mda"\)'),
+        ({"num_malicious_nodes": Median()}, r"aggregator=Median\(\)"),
+        ({"num_malicious_nodes": 1, "weighted_by_key": "num-examples"}, "must be left out"),
+    ],
+)
+def test_what_comes_of_changing_fedavg_into_resam_and_no_more_is_told(arguments, message):
+    with pytest.raises(TypeError, match=message):
         Resam(**arguments)
+
+
+def test_the_legacy_api_is_told_where_start_is():
+    with pytest.raises(AttributeError, match=r"call `start` within @app\.main\(\)"):
+        Resam(1).initialize_parameters(None)
+    assert not hasattr(Resam(1), "anything_else")
+
+
+def test_a_setting_that_is_assigned_is_checked_as_at_construction():
+    strategy = Resam(1, min_available_nodes=9, fraction_evaluate=0.0)
+    strategy.num_malicious_nodes = 3
+    assert strategy.settings.num_malicious_nodes == 3
+    strategy.fraction_train = 0.5
+    assert strategy.settings.fraction_train == 0.5
+    with pytest.raises(ValueError, match="`seed` must be a whole number"):
+        strategy.seed = -1
 
 
 NO_NUMBER = ["0.1", b"1", np.str_("1"), None, True, np.True_, [1.0], np.ones(2), 10**400]
@@ -258,7 +288,7 @@ def test_an_argument_of_a_wrong_type_is_named_with_what_it_must_be(name, must, w
         if value is None and name in none:
             continue
         with pytest.raises((ValueError, TypeError)) as caught:
-            Resam(**{name: value})
+            Resam(**{"num_malicious_nodes": 0, name: value})
         message = str(caught.value)
         assert message.startswith(f"`{name}` must {must}. Found ")
         assert repr(value) in message
@@ -266,13 +296,13 @@ def test_an_argument_of_a_wrong_type_is_named_with_what_it_must_be(name, must, w
 
 def test_numbers_of_numpy_and_whole_ones_for_floats_are_taken():
     strategy = Resam(
-        learning_rate=np.float32(0.5), weight_decay=np.array(0), timeout=60, seed=np.int64(3),
+        0, learning_rate=np.float32(0.5), weight_decay=np.array(0), timeout=60, seed=np.int64(3),
         max_skipped_rounds=np.int32(4), fraction_train=1, fraction_evaluate=np.float64(0.5),
         min_train_nodes=np.int64(5), min_evaluate_nodes=0, min_available_nodes=np.uint8(6),
     )
     assert (strategy.learning_rate, strategy.weight_decay, strategy.timeout) == (0.5, 0.0, 60.0)
     assert (strategy.seed, strategy.min_train_nodes, strategy.min_available_nodes) == (3, 5, 6)
-    assert Resam(timeout=float("inf"), min_train_nodes=0).min_train_nodes == 2
+    assert Resam(0, timeout=float("inf"), min_train_nodes=0).min_train_nodes == 2
 
 
 @pytest.mark.parametrize(
@@ -356,11 +386,18 @@ def test_a_reply_to_nothing_that_was_asked_is_ignored(federation):
     assert result.train_metrics_clientapp[1]["n-rejected"] == 1  # the node that answered twice
 
 
-@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0.0, -1.0, None, "0.1"])
+def test_a_schedule_may_reach_zero(federation):
+    strategy = quiet(learning_rate=lambda t: 1.0 - 0.5 * t)
+    grid = federation(lambda message, i: content(record(w=np.ones(2)), key="momentum"), 3)
+    result = strategy.start(grid, record(w=np.zeros(2)), num_rounds=2)
+    np.testing.assert_allclose(result.arrays["w"].numpy(), -0.5)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1.0, None, "0.1"])
 def test_a_schedule_that_returns_no_learning_rate_ends_before_the_model_is_spoilt(federation, rate):
     strategy = quiet(learning_rate=lambda t: rate)
     grid = federation(lambda message, i: content(record(w=np.ones(2)), key="momentum"), 3)
-    with pytest.raises(ValueError, match="`learning_rate` must be a finite number above 0"):
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number, at least 0"):
         strategy.start(grid, record(w=np.zeros(2)), num_rounds=1)
 
 

@@ -225,6 +225,11 @@ class Segments:
         self.size = int(self._starts[-1])
         self.dtype = np.result_type(*(part.dtype for part in parts))
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the row is what lies in the arrays, and not computed from it."""
+        return self._base is None
+
     def read(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Write the coordinates ``start:stop`` into ``out``."""
         index = bisect_right(self._starts, start) - 1

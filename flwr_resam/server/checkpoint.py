@@ -266,8 +266,6 @@ class Saver:
 def _what_a_run_depends_on(settings: Settings, layout: Layout) -> dict[str, str]:
     """What a run must share with a checkpoint to go on from it."""
     found = {"model": layout.fingerprint}
-    for name in ("aggregator", "num_malicious_nodes", "learning_rate", "weight_decay", "seed"):
-        value = getattr(settings, name)
-        scheduled = name == "learning_rate" and callable(value)
-        found[name] = "scheduled" if scheduled else str(value)
+    for name in ("aggregator", "num_malicious_nodes", "weight_decay", "seed"):
+        found[name] = str(getattr(settings, name))
     return found

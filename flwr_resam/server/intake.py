@@ -118,6 +118,11 @@ class Intake:
         return len(self._rows.keys() - self._matcher.repeated)
 
     @property
+    def momentums(self) -> int:
+        """How many of the rows came as momentum, and not as weights."""
+        return sum(row.is_given for row in self.rows.values())
+
+    @property
     def metrics(self) -> list[RecordDict]:
         """The metrics that came with the rows."""
         return list(self._in_order(self._metrics).values())
@@ -147,7 +152,7 @@ class Intake:
         valid, rejected = self.valid, len(self.rejections)
         return MetricRecord({
             "n-asked": expected, "n-valid": valid, "n-rejected": rejected,
-            "n-silent": expected - valid - rejected,
+            "n-silent": expected - valid - rejected, "n-momentum": self.momentums,
         })
 
     def _in_order(self, found: dict[int, T]) -> dict[int, T]:
@@ -185,7 +190,7 @@ def read_reply(
     """
     try:
         if type(content) is Error:
-            return Rejection(node, f"error reply: {printable(content.reason)}", proven=False)
+            return Rejection(node, f"error reply: {_reason(content.reason)}", proven=False)
         return _row(content, layout, sent)
     except ValueError as error:
         return Rejection(node, printable(str(error)))
@@ -328,6 +333,12 @@ def _is_small(values: NDArray[Any]) -> bool:
         return False
     limit = np.sqrt(np.finfo(values.dtype).max)
     return bool(-limit < values.min() and values.max() < limit)
+
+
+def _reason(reason: object) -> str:
+    line = printable(reason)
+    legacy = "KeyError" in line and "fitins" in line
+    return f"{line} (a client of Flower's legacy API: write @app.train())" if legacy else line
 
 
 def _type(value: object) -> str:

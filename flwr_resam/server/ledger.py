@@ -9,6 +9,9 @@ most languages), a ``status``, and what goes with it:
 * ``rejected``: ``reason``;
 * ``silent``: asked, and nothing came;
 * ``unasked``: ``reason``; a message of this node that answered nothing of this round.
+
+A run that begins anew in the same folder writes behind the earlier ones, with its number in
+``run``; what the first run writes has none.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from logging import ERROR, WARNING
 from pathlib import Path
@@ -41,7 +44,7 @@ _STATUS = ("valid", "rejected", "silent", "unasked")
 
 @dataclass(frozen=True)
 class Line:
-    """One node in one round."""
+    """One node in one round of one run; the runs of a folder are counted from 1."""
 
     round: int
     node: int
@@ -49,6 +52,7 @@ class Line:
     reason: str | None = None
     weight: float | None = None
     distance: float | None = None
+    run: int = 1
 
 
 class Ledger:
@@ -70,7 +74,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._run = folder, 1
         self._path: Path | None = folder / LEDGER
         self._lock = FileLock(folder / _LOCK, timeout=0)
         try:
@@ -82,18 +86,15 @@ class Ledger:
             ) from None
 
     def begin(self, done: int, *, resume: bool) -> None:
-        """Take up the ledger after the rounds that are done, and keep what else there was aside.
+        """Begin another run behind those that the file holds, or go on with the last of them.
 
-        Raises
-        ------
-        ValueError
-            If the folder holds the ledger of an earlier run, and nobody said to resume it.
+        Where a resumed run does some rounds again, what the file held of them is kept aside.
         """
         path = self._folder / LEDGER
-        if not resume:
-            check_no_ledger(self._folder)
-        lines = read_ledger(self._folder)
-        kept = [line for line in lines if line.round <= done]
+        lines = _read(self._folder)
+        last = max((line.run for line in lines), default=0)
+        self._run = last if resume and last else last + 1
+        kept = [line for line in lines if line.run < self._run or line.round <= done]
         if len(kept) < len(lines):
             places = (path.with_name(f"ledger-{number}.jsonl") for number in count(1))
             aside = next(place for place in places if not place.exists())
@@ -110,7 +111,7 @@ class Ledger:
             return
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(map(_json, lines)))
+                file.write("".join(_json(replace(line, run=self._run)) for line in lines))
         except OSError as error:
             logger.log(ERROR, "The ledger ends here, and the run goes on: %s", error)
             self._path = None
@@ -120,24 +121,19 @@ class Ledger:
         self._lock.release()
 
 
-def check_no_ledger(folder: Path) -> None:
-    """Raise a ValueError where a folder holds one: a run that begins anew would overwrite it."""
-    path = folder / LEDGER
-    if path.exists() and path.stat().st_size:
-        raise requirement(
-            "output_dir", "hold no ledger of an earlier run", f"`{path}`",
-            "Name another folder, remove it, or go on with `start(..., resume=True)`",
-        )
-
-
 def read_ledger(folder: Path) -> list[Line]:
-    """Read what a run has written so far; a last line that is not whole is left out.
+    """Read what the last run has written so far; a last line that is not whole is left out.
 
     Raises
     ------
     ValueError
         For another line that is none of a ledger.
     """
+    lines = _read(folder)
+    return [line for line in lines if line.run == lines[-1].run]
+
+
+def _read(folder: Path) -> list[Line]:
     return read_json_lines(
         folder / LEDGER, _line, "one node in one round",
         "Remove that line, or take the ledger from a backup",
@@ -187,4 +183,6 @@ def _apart(rows: Sequence[Row], vector: NDArray[Any]) -> list[float | None]:
 def _json(line: Line) -> str:
     items = {key: value for key, value in asdict(line).items() if value is not None}
     items["node"] = str(line.node)
+    if line.run == 1:
+        del items["run"]
     return json.dumps(items) + "\n"

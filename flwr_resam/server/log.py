@@ -50,6 +50,11 @@ def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) 
         valid, len(rejections), expected - valid - len(rejections), expected,
         "no quorum" if f is None else f"f = {f}",
     )
+    if intake.momentums < valid:
+        logger.log(
+            INFO, "\t> %d of the replies hold weights, and no momentum: is momentum_mod in the "
+            "ClientApp's mods?", valid - intake.momentums,
+        )
     for rejection in rejections:
         logger.log(WARNING, "\t> Rejected node %d: %s", rejection.node, rejection.reason)
     for stray in intake.strays:

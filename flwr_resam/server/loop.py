@@ -152,7 +152,7 @@ def run_rounds(
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         run.sent(result.arrays, asked, settings)
-        stamp(asked, run.training)
+        stamp(asked, run.training, number)
         model, metrics = strategy.aggregate_train(number, replies(asked, "aggregate_train"))
         if model is not None:
             result.arrays = model

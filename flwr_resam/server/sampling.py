@@ -62,7 +62,10 @@ def _wait(grid: Grid, enough: int, seconds: float) -> list[int]:
             break
         if waited - said >= _SAY_EVERY:
             said = waited
-            logger.log(INFO, "Waiting for nodes: %d of %d are connected", len(nodes), enough)
+            logger.log(
+                INFO, "Waiting for nodes: %d of %d are connected (in simulation: "
+                '--federation-config "num-supernodes=%d")', len(nodes), enough, enough,
+            )
         time.sleep(min(_POLL, seconds - waited))
     return nodes
 

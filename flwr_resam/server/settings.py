@@ -39,7 +39,7 @@ class Settings:
     (MDA(), 5, 3)
     """
 
-    num_malicious_nodes: int = 0
+    num_malicious_nodes: int
     aggregator: Aggregator = field(default_factory=MDA)
     learning_rate: float | Rate = 1.0
     weight_decay: float = 0.0
@@ -81,7 +81,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check each argument, then whether they fit together, and fill in what is derived."""
-        self._set("num_malicious_nodes", checked_f(self.num_malicious_nodes))
+        self._set("num_malicious_nodes", _faults(self.num_malicious_nodes))
         _check_aggregator(self.aggregator)
         if not callable(self.learning_rate):
             self._set("learning_rate", finite_rate(self.learning_rate))
@@ -119,6 +119,9 @@ class Settings:
             trained = share if 0.0 < self.fraction_train < 1.0 else nodes
         self.aggregator.check(trained, self.num_malicious_nodes)
         self._set("min_train_nodes", trained)
+        if self.fraction_evaluate > 0.0:  # with fewer no metric of them could be believed
+            least = 2 * self.num_malicious_nodes + 1
+            self._set("min_evaluate_nodes", max(self.min_evaluate_nodes, least))
         self._set("min_available_nodes", nodes)
 
     def _set(self, name: str, value: object) -> None:
@@ -142,9 +145,27 @@ class Settings:
         )
 
     def rate(self, server_round: int) -> float:
-        """Gamma of a round."""
+        """Gamma of a round; a schedule may end at 0, which is a step of length 0."""
         rate = self.learning_rate
-        return finite_rate(rate(server_round)) if callable(rate) else rate
+        if not callable(rate):
+            return rate
+        return _at_least_zero("learning_rate", rate(server_round))
+
+
+def _faults(given: object) -> int:
+    """f, which nobody can choose but the user."""
+    if given is None:
+        raise requirement(
+            "num_malicious_nodes", "be given: how many of the nodes may be faulty", "nothing",
+            "With n nodes write 0.2 n, say, and less than n / 2; 0 protects against nobody",
+            error=TypeError,
+        )
+    if isinstance(given, str | Aggregator | PreAggregator):
+        raise requirement(
+            "num_malicious_nodes", "be a whole number", repr(given),
+            f"Write Resam(num_malicious_nodes=3, aggregator={_meant(given)})", error=TypeError,
+        )
+    return checked_f(given)
 
 
 def _check_aggregator(aggregator: object) -> None:

@@ -8,11 +8,11 @@ from flwr.app import ConfigRecord, Message
 
 from ..errors import requirement
 
-_RECORD, _TRAINING = "resam", "training"
+_RECORD, _TRAINING, _ROUND = "resam", "training", "server-round"
 
 
-def stamp(messages: Iterable[Message], training: str) -> None:
-    """Say in each message that momentum is wanted, and in which training.
+def stamp(messages: Iterable[Message], training: str, server_round: int) -> None:
+    """Say in each message that momentum is wanted, in which training and in which round.
 
     Parameters
     ----------
@@ -20,10 +20,14 @@ def stamp(messages: Iterable[Message], training: str) -> None:
         Instructions, whoever made them; several may share their content.
     training : str
         Names the training, so that a worker which remembers another begins anew.
+    server_round : int
+        From 1.
     """
     for message in messages:
         if message.has_content():
-            message.content[_RECORD] = ConfigRecord({_TRAINING: training})
+            message.content[_RECORD] = ConfigRecord(
+                {_TRAINING: training, _ROUND: server_round}
+            )
 
 
 def training_of(message: Message) -> str | None:
@@ -36,7 +40,7 @@ def training_of(message: Message) -> str | None:
 def server_round_of(message: Message) -> int:
     """The round that the strategy wrote into the instruction, under ``server-round``."""
     for config in message.content.config_records.values():
-        number = config.get("server-round")
+        number = config.get(_ROUND)
         if isinstance(number, int) and number >= 1:
             return number
     raise requirement(

@@ -190,7 +190,7 @@ def test_arguments_that_do_not_fit_n_and_f(rule, n, f, cure):
 
 def test_an_argument_that_fits_no_number_of_nodes_is_named_where_none_is_given():
     with pytest.raises(ValueError, match=r"^`m` must .*Found m = 90, n = 1, f = 0\. Lower `m`"):
-        Resam(aggregator=MultiKrum(m=90))
+        Resam(0, aggregator=MultiKrum(m=90))
     with pytest.raises(ValueError, match=r"^`k` must .*Found k = 2, n = 7, f = 3\. Raise `k`"):
         Resam(num_malicious_nodes=3, aggregator=GeometricMedianOfMeans(k=2))
 

@@ -50,7 +50,7 @@ def step(mod, state, sent, local, server_round=1):
     content = RecordDict({"arrays": sent, "config": ConfigRecord({"server-round": server_round})})
     message = Message(content, 2, "train")
     message.metadata.__dict__["_message_id"] = "1"
-    stamp([message], "a")
+    stamp([message], "a", server_round)
     context = Context(run_id=1, node_id=2, node_config={}, state=state, run_config={})
 
     def handler(message, _):

@@ -28,7 +28,7 @@ def test_clients_that_reply_with_weights_need_no_change():
 
 
 def test_resam_with_the_mean_and_no_momentum_is_unweighted_fedavg():
-    mean = "strategy = Resam(aggregator=__import__('flwr_resam').parse_rule('mean'), "
+    mean = "strategy = Resam(0, aggregator=__import__('flwr_resam').parse_rule('mean'), "
     # Four partitions of one size: FedAvg's weights are equal.
     usual = run(load("numpy_softmax"), rounds=4, num_nodes=4)
     ours = run(load("numpy_softmax", {"strategy = FedAvg(": mean}), rounds=4, num_nodes=4)

@@ -233,7 +233,6 @@ def test_a_damaged_checkpoint_is_an_error_that_names_the_good_one(tmp_path, kind
     [
         ({"aggregator": Mean()}, "aggregator"),
         ({"num_malicious_nodes": 1}, "num_malicious_nodes"),
-        ({"learning_rate": 0.2}, "learning_rate"),
         ({"weight_decay": 0.0}, "weight_decay"),
         ({"seed": 4}, "seed"),
     ],
@@ -242,6 +241,12 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes, name):
     train(tmp_path, 3)
     with pytest.raises(CheckpointError, match=f"its `{name}` is"):
         train(tmp_path, 5, resume=True, **changes)
+
+
+def test_a_resumed_run_may_have_another_learning_rate(tmp_path):
+    train(tmp_path, 3)
+    lower = train(tmp_path, 5, resume=True, learning_rate=0.05)
+    assert not same(lower, train(tmp_path / "whole", 5))
 
 
 def test_a_checkpoint_of_another_model_or_federation_is_refused(tmp_path):
@@ -262,11 +267,11 @@ def test_a_new_run_does_not_write_over_an_old_ones_checkpoints(tmp_path):
 
 def test_arguments_that_can_not_work_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`output_dir` must be given for checkpoints"):
-        Resam(checkpoint_every=3)
+        Resam(0, checkpoint_every=3)
     with pytest.raises(ValueError, match="`checkpoint_every` must be a whole number, at least 0"):
-        Resam(checkpoint_every=-1, output_dir=tmp_path)
+        Resam(0, checkpoint_every=-1, output_dir=tmp_path)
     with pytest.raises(ValueError, match="`output_dir` must be given to resume"):
-        Resam(min_available_nodes=N).start(grid(), record(**START), resume=True)
+        Resam(0, min_available_nodes=N).start(grid(), record(**START), resume=True)
 
 
 def test_any_safetensors_reader_finds_the_model_by_name(tmp_path):

@@ -127,14 +127,16 @@ def test_a_torn_line_is_left_out(tmp_path, federation):
 
 def test_the_ledger_of_an_earlier_run_is_never_overwritten(tmp_path, federation):
     run(tmp_path, federation, MDA(), rounds=2)
-    before = (tmp_path / LEDGER).read_bytes()
-    with pytest.raises(ValueError, match="`output_dir` must hold no ledger of an earlier run"):
-        run(tmp_path, federation, MDA(), rounds=1)
-    assert (tmp_path / LEDGER).read_bytes() == before
-    # There is no checkpoint, so that a resumed run begins anew: the old lines are kept aside.
+    before = (tmp_path / LEDGER).read_text()
+    run(tmp_path, federation, MDA(), rounds=1)
+    after = (tmp_path / LEDGER).read_text()
+    assert after.startswith(before)
+    assert {line.round for line in read_ledger(tmp_path)} == {1}  # of the last run
+    assert {json.loads(line)["run"] for line in after[len(before):].splitlines()} == {2}
+    # There is no checkpoint, so that a resumed run begins anew: its old lines are kept aside.
     run(tmp_path, federation, MDA(), rounds=1, resume=True)
-    assert (tmp_path / "ledger-1.jsonl").read_bytes() == before
-    assert {line.round for line in read_ledger(tmp_path)} == {1}
+    assert (tmp_path / "ledger-1.jsonl").read_text() == after
+    assert (tmp_path / LEDGER).read_text() == after
     run(tmp_path, federation, MDA(), rounds=1, resume=True)
     assert (tmp_path / "ledger-2.jsonl").exists()
 

@@ -49,8 +49,10 @@ def one_round(rule, replies, **options):
         })
         return Message(content, reply_to=message)
 
-    strategy = Resam(aggregator=rule, min_available_nodes=len(replies), fraction_evaluate=0.0,
-                     **options)
+    strategy = Resam(**{
+        "num_malicious_nodes": 0, "aggregator": rule, "min_available_nodes": len(replies),
+        "fraction_evaluate": 0.0, **options,
+    })
     grid = InProcessGrid(app, len(replies))
     result = strategy.start(grid, record(**MODEL), num_rounds=1)
     return {name: array.numpy() for name, array in result.arrays.items()}

@@ -179,5 +179,5 @@ def test_nobody_is_waited_for_longer_than_the_timeout():
 
 
 def messages_for(grid):
-    strategy = Resam(min_available_nodes=5, fraction_evaluate=0.0)
+    strategy = Resam(0, min_available_nodes=5, fraction_evaluate=0.0)
     return list(strategy.configure_train(1, record(w=np.zeros(3)), ConfigRecord(), grid))

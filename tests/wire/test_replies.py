@@ -267,14 +267,14 @@ def test_a_node_under_a_new_id_is_a_new_node(federation):
 
 def test_the_timeout_is_the_strategys_unless_start_says_otherwise(mail):
     grid = mail(lambda m, asked, replies: replies)
-    strategy = Resam(min_available_nodes=N, timeout=12.0, fraction_evaluate=0.0)
+    strategy = Resam(0, min_available_nodes=N, timeout=12.0, fraction_evaluate=0.0)
     strategy.start(grid, record(w=np.zeros(4)), num_rounds=1)
     assert set(grid.timeouts) == {12.0}
     grid.timeouts.clear()
     strategy.start(grid, record(w=np.zeros(4)), num_rounds=1, timeout=3.0)
     assert set(grid.timeouts) == {3.0}
     with pytest.raises(ValueError, match="`timeout` must be a number of seconds above 0"):
-        Resam(timeout=0.0)
+        Resam(0, timeout=0.0)
 
 
 def test_nothing_of_an_odd_message_is_called():
@@ -404,7 +404,7 @@ def test_what_is_wrong_with_an_evaluation_is_said(caplog):
         raise RuntimeError("a bug of mine")
 
     with caplog.at_level("INFO", logger="flwr"):
-        Resam(min_available_nodes=3).start(InProcessGrid(app, 3), record(w=np.zeros(4)), 1)
+        Resam(0, min_available_nodes=3).start(InProcessGrid(app, 3), record(w=np.zeros(4)), 1)
     assert caplog.text.count("RuntimeError: a bug of mine") == 3
     assert "Weighted by: nothing that a node reports" in caplog.text
 
