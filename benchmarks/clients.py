@@ -55,12 +55,12 @@ class Clock(GridWrapper):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    ) -> list[Message]:
         """Pass them on."""
         messages = list(messages)
         if messages and messages[0].metadata.message_type == "train":
             self.times.append(time.perf_counter())
-        return self._grid.send_and_receive(messages, timeout=timeout)
+        return list(self._grid.send_and_receive(messages, timeout=timeout))
 
 
 def in_process(rounds: int) -> list[float]:
@@ -119,7 +119,7 @@ def byzfl_loop() -> Callable[[int], list[float]]:
     images = torch.from_numpy(mnist.inputs(mnist.train_x))
     dataset = torch.utils.data.TensorDataset(images, torch.from_numpy(mnist.train_y))
 
-    def loader() -> torch.utils.data.DataLoader:
+    def loader() -> torch.utils.data.DataLoader[Any]:
         return torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
 
     common = {

@@ -11,6 +11,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ RULES = ["mean", "cwmed", "cwtm", "meamed", "krum", "mda", "gm", "caf", "nnm | g
 def milliseconds(torch: Any, call: Callable[[], object], repeats: int) -> float:
     """Median time of a call on the device."""
     call()
-    taken = []
+    taken: list[float] = []
     for _ in range(repeats):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -62,7 +63,7 @@ def main() -> None:
             continue
         small = rule(rows[:, :50_000], f=f).cpu().numpy()
         np.testing.assert_allclose(small, rule(part, f=f), rtol=1e-4, atol=1e-5)
-        found[text] = milliseconds(torch, lambda rule=rule: rule(rows, f=f), arguments.repeats)
+        found[text] = milliseconds(torch, partial(rule, rows, f=f), arguments.repeats)
         print(f"{text}: {found[text]:.1f} ms, {found[text] / floor:.1f} x floor", flush=True)
     RESULTS.mkdir(exist_ok=True)
     name = torch.cuda.get_device_name()

@@ -9,41 +9,49 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flwr_resam.aggregators._diameter import smallest_diameter
 
+Matrix = NDArray[np.float64]
+Geometry = Callable[[int, np.random.Generator], Matrix]
+"""The table of squared distances of so many rows."""
+Edges = Callable[[int, np.random.Generator], Iterable[Any]]
+"""The pairs of a graph on so many rows."""
 
-def squared_distances(points):
+
+def squared_distances(points: Matrix) -> Matrix:
     """The n x n table of ``||x_i - x_j||**2``."""
     gram = points @ points.T
     diagonal = np.diagonal(gram)
-    squared = np.maximum(diagonal[:, None] + diagonal[None, :] - gram - gram.T, 0.0)
+    squared: Matrix = np.maximum(diagonal[:, None] + diagonal[None, :] - gram - gram.T, 0.0)
     np.fill_diagonal(squared, 0.0)
     return squared
 
 
-def _gaussian(d):
+def _gaussian(d: int) -> Geometry:
     return lambda n, rng: squared_distances(rng.standard_normal((n, d)))
 
 
-def _sphere(d):
-    def build(n, rng):
+def _sphere(d: int) -> Geometry:
+    def build(n: int, rng: np.random.Generator) -> Matrix:
         points = rng.standard_normal((n, d))
         return squared_distances(points / np.linalg.norm(points, axis=1)[:, None])
 
     return build
 
 
-def _circle(n, _rng):
+def _circle(n: int, _rng: np.random.Generator) -> Matrix:
     angle = 2.0 * np.pi * np.arange(n | 1) / (n | 1)
     return squared_distances(np.stack([np.cos(angle), np.sin(angle)], axis=1)[:n])
 
 
-def _grid(d):
-    def build(n, _rng):
+def _grid(d: int) -> Geometry:
+    def build(n: int, _rng: np.random.Generator) -> Matrix:
         side = int(np.ceil(n ** (1.0 / d)))
         axes = np.meshgrid(*[np.arange(float(side))] * d)
         return squared_distances(np.stack([axis.ravel() for axis in axes], axis=1)[:n])
@@ -51,12 +59,12 @@ def _grid(d):
     return build
 
 
-def _hypercube(n, rng):
+def _hypercube(n: int, rng: np.random.Generator) -> Matrix:
     return squared_distances(rng.integers(0, 2, (n, 100)).astype(float))
 
 
-def _clusters(apart):
-    def build(n, rng):
+def _clusters(apart: float) -> Geometry:
+    def build(n: int, rng: np.random.Generator) -> Matrix:
         points = rng.standard_normal((n, 50))
         points[: n // 2, 0] += apart
         return squared_distances(points)
@@ -64,10 +72,10 @@ def _clusters(apart):
     return build
 
 
-def _shell(share, d):
+def _shell(share: float, d: int) -> Geometry:
     """A shell of rows around a core: the search has to choose within the shell."""
 
-    def build(n, rng):
+    def build(n: int, rng: np.random.Generator) -> Matrix:
         points = rng.standard_normal((n, d))
         points /= np.linalg.norm(points, axis=1)[:, None]
         points[int(share * n) :] *= 0.1
@@ -76,10 +84,10 @@ def _shell(share, d):
     return build
 
 
-def _graph(edges: Callable):
+def _graph(edges: Edges) -> Geometry:
     """Nearly a simplex, where the pairs of a graph lie slightly farther apart."""
 
-    def build(n, rng):
+    def build(n: int, rng: np.random.Generator) -> Matrix:
         joined = np.zeros((n, n), dtype=bool)
         for i, j in edges(n, rng):
             joined[i, j] = joined[j, i] = i != j
@@ -91,7 +99,7 @@ def _graph(edges: Callable):
     return build
 
 
-def _cycles(length):
+def _cycles(length: int) -> Edges:
     return lambda n, _rng: [
         (start + i, start + (i + 1) % length)
         for start in range(0, n - length + 1, length)
@@ -99,19 +107,19 @@ def _cycles(length):
     ]
 
 
-def _joined_triangles(n, rng):
+def _joined_triangles(n: int, rng: np.random.Generator) -> Iterable[Any]:
     return [*_cycles(3)(n, rng), *rng.integers(0, n, (n // 2, 2))]
 
 
-def _bipartite(n, rng):
+def _bipartite(n: int, rng: np.random.Generator) -> Iterable[Any]:
     return [(i, j) for i in range(n // 2) for j in range(n // 2, n) if rng.random() < 5 / n]
 
 
-def _sparse(degree):
+def _sparse(degree: int) -> Edges:
     return lambda n, rng: rng.integers(0, n, (n * degree // 2, 2))
 
 
-GEOMETRIES = {
+GEOMETRIES: dict[str, Geometry] = {
     **{f"gaussian, d = {d}": _gaussian(d) for d in (1, 2, 3, 10, 1000)},
     **{f"sphere, d = {d}": _sphere(d) for d in (3, 10, 1000)},
     "circle": _circle,

@@ -25,7 +25,7 @@ from flwr.clientapp import ClientApp
 
 from benchmarks.machine import RESULTS, describe
 from flwr_resam import InProcessGrid, Resam, parse_rule
-from flwr_resam.momentum import MOMENTUM_KEY
+from flwr_resam.wire.layout import MOMENTUM_KEY
 
 RULES = ["mean", "cwtm", "mda", "gm", "nnm | cwtm"]
 SHARES = (0.5, 0.25, 0.15, 0.09, 0.01)  # of the model in each of its arrays
@@ -74,8 +74,9 @@ def measure(text: str, reply: str, n: int, size: int) -> dict[str, float]:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         generator = np.random.default_rng(int(context.node_config["partition-id"]))
-        content = {key: _model(size, generator), "metrics": MetricRecord({"num-examples": 1})}
-        return Message(RecordDict(content), reply_to=message)
+        metrics = MetricRecord({"num-examples": 1})
+        content = RecordDict({key: _model(size, generator), "metrics": metrics})
+        return Message(content, reply_to=message)
 
     strategy = Measured(
         num_malicious_nodes=n // 5, aggregator=parse_rule(text), min_available_nodes=n,

@@ -10,7 +10,7 @@ from torch import nn
 
 from clients import data
 from flwr_resam.errors import requirement
-from flwr_resam.parse import unknown_name
+from flwr_resam.registry import unknown_name
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def empty(name: str) -> nn.Module:
 
 def channels_last(model: nn.Module) -> nn.Module:
     """Lay convolutions out with the channels innermost: pooling then takes a tenth of the time."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def _digits_mlp() -> nn.Module:

@@ -8,7 +8,8 @@ from clients.cohort import train
 from clients.settings import ClientSettings
 from clients.training import Training
 from flwr_resam import WorkerMomentum
-from flwr_resam.momentum import MOMENTUM_KEY, server_round_of, training_of
+from flwr_resam.momentum import server_round_of, training_of
+from flwr_resam.wire.layout import MOMENTUM_KEY
 
 
 class MomentumClient:

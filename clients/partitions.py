@@ -7,9 +7,10 @@ it computes at all, draws from everything.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from clients.seeds import generator
 from clients.settings import ClientSettings
 from flwr_resam.errors import requirement
 from flwr_resam.parse import parse_item
+from flwr_resam.registry import Registry
+from flwr_resam.spelling import Named
 
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner
@@ -26,11 +29,10 @@ if TYPE_CHECKING:
 Indices = NDArray[np.int64]
 
 
-class Partition(Protocol):
+class Partition(Named, ABC):
     """A way to share examples out."""
 
-    name: ClassVar[str]
-
+    @abstractmethod
     def shares(
         self, labels: Indices, workers: int, draw: np.random.Generator
     ) -> list[Indices] | None:
@@ -38,7 +40,7 @@ class Partition(Protocol):
 
 
 @dataclass(frozen=True)
-class Homogeneous:
+class Homogeneous(Partition):
     """Every worker samples from the whole training set, as the paper's do."""
 
     name: ClassVar[str] = "homogeneous"
@@ -50,7 +52,7 @@ class Homogeneous:
 
 
 @dataclass(frozen=True)
-class Iid:
+class Iid(Partition):
     """Equal shares at random, by flwr-datasets' `IidPartitioner`."""
 
     name: ClassVar[str] = "iid"
@@ -63,7 +65,7 @@ class Iid:
 
 
 @dataclass(frozen=True)
-class Dirichlet:
+class Dirichlet(Partition):
     """For each class, shares drawn from Dirichlet(alpha), by flwr-datasets' partitioner."""
 
     alpha: float = 0.5
@@ -84,7 +86,7 @@ class Dirichlet:
 
 
 @dataclass(frozen=True)
-class Shards:
+class Shards(Partition):
     """Examples sorted by label and cut into shards, of which each worker has as many.
 
     It is flwr-datasets' `ShardPartitioner`; examples that fill no shard are nobody's.
@@ -108,7 +110,7 @@ class Shards:
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(Partition):
     """A part of each share, ``similarity``, is taken at random and the rest by sorted labels."""
 
     similarity: float = 0.5
@@ -129,7 +131,7 @@ class Gamma:
 
 
 @dataclass(frozen=True)
-class Sorted:
+class Sorted(Partition):
     """The extreme: sorted by label, one equal piece after the other."""
 
     name: ClassVar[str] = "sorted"
@@ -139,14 +141,9 @@ class Sorted:
         return Gamma(similarity=0.0).shares(labels, workers, draw)
 
 
-PARTITIONS: dict[str, type[Partition]] = {
-    "homogeneous": Homogeneous,
-    "iid": Iid,
-    "dirichlet": Dirichlet,
-    "shards": Shards,
-    "sorted": Sorted,
-    "gamma": Gamma,
-}
+PARTITIONS: Registry[Partition] = Registry(
+    "partition", Partition, [Homogeneous, Iid, Dirichlet, Shards, Sorted, Gamma]
+)
 
 
 def parse_partition(text: str) -> Partition:
@@ -157,7 +154,7 @@ def parse_partition(text: str) -> Partition:
     ValueError
         As `flwr_resam.parse_rule` does.
     """
-    return parse_item(text, PARTITIONS, "partition")
+    return parse_item(text, PARTITIONS)
 
 
 def share_of(dataset: Dataset, settings: ClientSettings, partition: int) -> Indices | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from .report import report as write_report
 from .resilience import audit as search
 from .resilience import check_size, largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
+from .spelling import required, signature, usage
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -55,7 +56,7 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         d = _whole("dim", dim)
         floor = lower_bound(n, f)
         choices = sorted(
-            (_choice(name, rule, n, f, d) for name, rule in AGGREGATORS.items()),
+            (_choice(rule, n, f, d) for rule in AGGREGATORS.values()),
             key=lambda choice: choice.order,
         )
     except (ValueError, TypeError) as error:
@@ -140,10 +141,9 @@ def report(
 def attacks() -> None:
     """List the attacks of `AdversarialGrid`, and what it takes to do each."""
     table = Table("attack", "who can do it", "what the Byzantine nodes send")
-    for name, attack in ATTACKS.items():
+    for attack in ATTACKS.values():
         table.add_row(
-            escape(_signature(name, attack)), getattr(attack, "knowledge", "omniscient"),
-            escape(_first_sentence(attack)),
+            escape(signature(attack)), attack.knowledge, escape(_first_sentence(attack))
         )
     console = Console()
     console.print(table)
@@ -153,20 +153,20 @@ def attacks() -> None:
     )
 
 
-def _choice(name: str, rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
-    # What a rule can't do without does not bear on its needs and its lambda.
-    example = rule(**dict.fromkeys(_required(rule), 1))
-    written = f"{name}({', '.join(f'{key}=...' for key in _required(rule))})"
-    name = written if _required(rule) else name
-    cost = _COST.search(inspect.getdoc(rule) or "")
-    about = (
-        name, example.need, largest_f(example, n), " ".join(cost[1].split()) if cost else "-"
-    )
+def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
+    name, found = usage(rule), _COST.search(inspect.getdoc(rule) or "")
+    cost = " ".join(found[1].split()) if found else "-"
+    try:
+        # What a rule can't do without does not bear on its needs and its lambda.
+        example = rule(**dict.fromkeys(required(rule), 1))
+    except (ValueError, TypeError):  # a user's own, of which 1 is no argument
+        return _Choice((1, 0.0, name), name, rule.need, None, None, cost)
+    most = largest_f(example, n)
     if not example.admits(n, f):
-        return _Choice((3, 0.0, name), *about[:3], None, about[3])
+        return _Choice((3, 0.0, name), name, example.need, most, None, cost)
     value = example.coefficient(n, f, d)
     group = 1 if value is None else 2 if value == float("inf") else 0
-    return _Choice((group, value or 0.0, name), *about[:3], value, about[3])
+    return _Choice((group, value or 0.0, name), name, example.need, most, value, cost)
 
 
 def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:
@@ -183,21 +183,6 @@ def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:
     if choice.value <= least:
         return "least proven lambda"
     return f"{choice.value / least:.1f} times the least"
-
-
-def _required(kind: type[Any]) -> list[str]:
-    return [
-        field.name for field in fields(kind)
-        if field.default is MISSING and field.default_factory is MISSING
-    ]
-
-
-def _signature(name: str, kind: type[Any]) -> str:
-    arguments = ", ".join(
-        f"{field.name}={'...' if field.name in _required(kind) else field.default}"
-        for field in fields(kind)
-    )
-    return f"{name}({arguments})" if arguments else name
 
 
 def _first_sentence(kind: type[Rule] | type[Any]) -> str:

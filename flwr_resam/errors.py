@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
 
 import numpy as np
 
@@ -122,19 +120,3 @@ def checked_f(f: object) -> int:
     if number < 0:
         raise requirement("f", "be at least 0", f"f = {number}", "Give 0 for a run without faults")
     return number
-
-
-def making(kind: type[Any]) -> str:
-    """How one of a class is written, for the cure where the class itself was given.
-
-    Examples
-    --------
-    >>> from flwr_resam.aggregators import MDA, CenteredClipping
-    >>> making(MDA), making(CenteredClipping)
-    ('MDA()', 'CenteredClipping(radius=...)')
-    """
-    needed = [
-        f"{field.name}=..." for field in (fields(kind) if is_dataclass(kind) else ())
-        if field.default is MISSING and field.default_factory is MISSING
-    ]
-    return f"{kind.__name__}({', '.join(needed)})"

@@ -10,26 +10,30 @@ Several attacks at once, each on so many nodes and on a schedule, are plans:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
-from difflib import get_close_matches
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, dataclass
 from typing import Any, Generic, TypeVar
 
 from .aggregators import AGGREGATORS, MDA
 from .attacks import ATTACKS, Attack
-from .attacks.schedule import ALWAYS, Schedule
+from .attacks.schedule import ALWAYS, SCHEDULES, Schedule
 from .errors import requirement
 from .preaggregators import PREAGGREGATORS
+from .registry import WORDS, Names, View
 from .rule import Aggregator, Chain, PreAggregator
+from .spelling import Named, arguments, default, required, usage
 
 _ITEM = re.compile(r"\s*(?P<name>[A-Za-z0-9*_.-]+)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
 _PLAN = re.compile(
     r"\s*(?:(?P<count>\d+)\s+)?(?P<item>[^\s()]+\s*(?:\([^()]*\))?)\s*(?P<when>when\b.*)?", re.S
 )
 _PLUS = re.compile(r"\+(?![^()]*\))")  # not the one in epsilon=1e+3
-_WORDS: dict[str, object] = {"true": True, "false": False, "none": None}
+
+RULES: View[Aggregator | PreAggregator] = View("rule", AGGREGATORS, PREAGGREGATORS)
+"""What a chain is made of."""
 
 T = TypeVar("T")
+N = TypeVar("N", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,9 @@ def parse_rule(text: str) -> Aggregator:
     >>> parse_rule("nmn | cwtm")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: `nmn` is no rule. Did you mean `nnm`? Rules: ...
+    flwr_resam.registry.UnknownNameError: `nmn` is no rule. Did you mean `nnm`? Rules: ...
     """
-    registry: dict[str, type[Aggregator] | type[PreAggregator]] = {**AGGREGATORS, **PREAGGREGATORS}
-    stages = [parse_item(item, registry, "rule") for item in text.split("|")]
+    stages = [parse_item(item, RULES) for item in text.split("|")]
     *before, last = stages
     pre = tuple(stage for stage in before if isinstance(stage, PreAggregator))
     if not isinstance(last, Aggregator):
@@ -107,10 +110,10 @@ def parse_attack(text: str) -> Attack:
     >>> parse_attack("foe(epsilon=1.1)")
     FOE(epsilon=1.1)
     """
-    return parse_item(text, ATTACKS, "attack")
+    return parse_item(text, ATTACKS)
 
 
-def parse_plans(text: str, registry: Mapping[str, type[T]]) -> tuple[Plan[T], ...]:
+def parse_plans(text: str, registry: Names[N]) -> tuple[Plan[N], ...]:
     """Read attacks, each with a number of nodes and a schedule where these are given.
 
     Raises
@@ -122,7 +125,7 @@ def parse_plans(text: str, registry: Mapping[str, type[T]]) -> tuple[Plan[T], ..
     --------
     >>> for plan in parse_plans("2 alie(z=1.5) + foe when(start=10, every=2)", ATTACKS):
     ...     print(plan.count, plan.what, plan.schedule)
-    2 alie(z=1.5) when()
+    2 alie(z=1.5) when
     None foe when(start=10, every=2)
     """
     plans = []
@@ -133,9 +136,8 @@ def parse_plans(text: str, registry: Mapping[str, type[T]]) -> tuple[Plan[T], ..
                 f"`{part.strip()}` can't be read as an attack. Write `name`, `name(key=value)`, "
                 "or with nodes and rounds `3 name when(start=10, every=2, probability=0.5)`."
             )
-        what = parse_item(match["item"], registry, "attack")
-        when = match["when"]
-        schedule = parse_item(when, {Schedule.name: Schedule}, "schedule") if when else ALWAYS
+        what = parse_item(match["item"], registry)
+        schedule = parse_item(match["when"], SCHEDULES) if match["when"] else ALWAYS
         plans.append(Plan(what, int(match["count"]) if match["count"] else None, schedule))
     return tuple(plans)
 
@@ -169,51 +171,28 @@ def shares(plans: Sequence[Plan[Any]], total: int) -> list[int]:
     return counts
 
 
-_SPELT_OUT = {  # what other libraries and papers write
-    "median": "cwmed", "coordinate-wise-median": "cwmed", "coordinatewise-median": "cwmed",
-    "trimmed-mean": "cwtm", "trmean": "cwtm", "coordinate-wise-trimmed-mean": "cwtm",
-    "geometric-median": "gm", "geomed": "gm", "rfa": "gm", "multi-krum": "multikrum",
-    "centered-clipping": "cc", "centred-clipping": "cc", "average": "mean", "fedavg": "mean",
-    "minimum-diameter-averaging": "mda", "mean-around-median": "meamed",
-    "nearest-neighbour-mixing": "nnm", "nearest-neighbor-mixing": "nnm",
-}
-
-
-def unknown_name(name: str, names: list[str], kind: str) -> ValueError:
-    """Say that a name is not known, which it may have meant, and which there are."""
-    close = get_close_matches(name, names, n=5, cutoff=0.5)
-    letters = [other for other in close if sorted(other) == sorted(name)]
-    meant = _SPELT_OUT.get(name.replace("_", "-").lower())
-    likely = [meant] if meant in names else letters or close
-    hint = f" Did you mean `{likely[0]}`?" if likely else ""
-    one, of, what = kind.capitalize().partition(" of ")
-    return ValueError(f"`{name}` is no {kind}.{hint} {one}s{of}{what}: {', '.join(names)}.")
-
-
-def parse_item(text: str, registry: Mapping[str, type[T]], kind: str) -> T:
-    """Read one ``name`` or ``name(key=value, ...)`` of a registry of dataclasses.
+def parse_item(text: str, registry: Names[N]) -> N:
+    """Read one ``name`` or ``name(key=value, ...)`` of a registry.
 
     Raises
     ------
     ValueError
-        As `parse_rule` does; ``kind`` is what it calls an item.
+        As `parse_rule` does.
     """
     match = _ITEM.fullmatch(text)
     if match is None:
-        article = "an" if kind[0] in "aeiou" else "a"
+        article = "an" if registry.kind[0] in "aeiou" else "a"
         raise ValueError(
-            f"`{text.strip()}` can't be read as {article} {kind}. "
+            f"`{text.strip()}` can't be read as {article} {registry.kind}. "
             f"Write `name` or `name(key=value, ...)`, such as `{next(iter(registry))}`."
         )
-    name = match["name"].lower()
-    if name not in registry:
-        raise unknown_name(name, sorted(registry), kind)
-    return _build(registry[name], name, match["arguments"] or "")
+    return _build(registry[match["name"].lower()], match["arguments"] or "")
 
 
-def _build(cls: type[T], name: str, text: str) -> T:
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
-    arguments: dict[str, Any] = {}
+def _build(cls: type[N], text: str) -> N:
+    name = cls.name
+    known = {field.name: field for field in arguments(cls)}
+    given: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
@@ -221,37 +200,43 @@ def _build(cls: type[T], name: str, text: str) -> T:
         if key not in known:
             takes = ", ".join(known) or "no arguments"
             raise ValueError(f"`{name}` has no argument `{key}`. It takes {takes}.")
-        if key in arguments:
+        if key in given:
             raise ValueError(f"`{name}` is given `{key}` twice.")
-        arguments[key] = _fitting(_value(value), known[key], name)
-    missing = [
-        key for key, field in known.items()
-        if key not in arguments and field.default is MISSING and field.default_factory is MISSING
-    ]
+        text_only = _type_of(known[key]) == "str"  # there 1e30 is a word
+        read = value.strip("'\"") if text_only else _value(value)
+        given[key] = _fitting(read, known[key], name)
+    missing = [key for key in required(cls) if key not in given]
     if missing:
-        raise ValueError(f"`{name}` needs `{missing[0]}`: write `{name}({missing[0]}=...)`.")
-    return cls(**arguments)
+        raise ValueError(f"`{name}` needs `{missing[0]}`: write `{usage(cls)}`.")
+    return cls(**given)
 
 
 def _fitting(value: object, field: Field[Any], name: str) -> object:
     """Return the value, or raise where its type is not one that the argument has."""
     kinds = {"int": int, "float": int | float, "str": str, "bool": bool, "None": type(None)}
-    allowed = str(field.type).split(" | ")
+    wanted = _type_of(field)
+    allowed = wanted.split(" | ")
     plain = [kinds[kind] for kind in allowed if kind in kinds]
     fits = any(
         isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in plain
     )
     if len(plain) < len(allowed) or fits:
         return value
+    example = 1 if default(field) is MISSING else default(field)
     raise requirement(
-        field.name, f"be of type {field.type} in `{name}(...)`", repr(value),
-        f"Write `{name}({field.name}=1)`, say",
+        field.name, f"be of type {wanted} in `{name}(...)`", repr(value),
+        f"Write `{name}({field.name}={example})`, say",
     )
 
 
+def _type_of(field: Field[Any]) -> str:
+    """As it is written: text where the class's module postpones its annotations, else a type."""
+    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
+
+
 def _value(text: str) -> object:
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
     for kind in (int, float):
         try:
             return kind(text)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .errors import checked_f, requirement
 from .rows.geometry import Geometry
 from .rows.updates import Array, Updates
+from .spelling import Named
 
 __all__ = [
     "Aggregate",
@@ -59,10 +60,8 @@ class Aggregate:
     note: str | None = None
 
 
-class Rule(ABC):
+class Rule(Named, ABC):
     """What aggregators and pre-aggregators share: a name, parameters, and a need on n and f."""
-
-    name: ClassVar[str]
 
     def admits(self, n: int, f: int) -> bool:
         """Whether the rule is defined for n rows of which f are faulty; n > 2f by default."""
@@ -78,15 +77,6 @@ class Rule(ABC):
                 "f", f"satisfy {self.need} for `{self}`", f"n = {n}, f = {f}",
                 "Lower `num_malicious_nodes` or ask more nodes",
             )
-
-    def __str__(self) -> str:
-        """The rule as `parse_rule` reads it."""
-        arguments = ", ".join(
-            f"{field.name}={getattr(self, field.name)}"
-            for field in fields(self)  # type: ignore[arg-type]
-            if getattr(self, field.name) != field.default
-        )
-        return f"{self.name}({arguments})" if arguments else self.name
 
 
 class Aggregator(Rule):

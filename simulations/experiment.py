@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from clients import data, models
-from clients.byzantine import Conduct, on_device, planned
+from clients.byzantine import on_device, planned
+from clients.byzantine.mod import Conduct
 from clients.partitions import parse_partition
+from clients.settings import ClientSettings, setting
 from flwr_resam import Adversary, parse_rule
 from flwr_resam.attacks import Attack
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
-from flwr_resam.parse import Plan, unknown_name
+from flwr_resam.parse import Plan
+from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
 from flwr_resam.server.settings import checked_device
 
@@ -27,47 +29,28 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Where a run reads and writes does not make it another run.
 PLACES = ("output-dir", "data-dir")
 
-_WRITTEN = {
-    str: "Write it in quotes",
-    int: "Write a whole number",
-    float: "Write a number",
-    bool: "Write true or false",
-}
-
 
 @dataclass(frozen=True)
-class Experiment:
-    """One run; the fields are the run-config keys of pyproject.toml, which says what each means."""
+class Experiment(ClientSettings):
+    """One run: the nodes' settings and the server's.
 
-    dataset: str
-    data_dir: str
-    model: str
-    partition: str
-    num_nodes: int
-    num_malicious_nodes: int
-    attack: str
-    aggregator: str
-    beta: float
-    num_rounds: int
-    learning_rate: float
-    learning_rate_decay: int
-    weight_decay: float
-    batch_size: int
-    local_steps: int
-    local_learning_rate: float
-    l2: float
-    clip_norm: float
-    evaluate_every: int
-    seed: int
-    output_dir: str
-    connect_timeout: float
-    round_timeout: float
-    device: str
-    checkpoint_every: int
-    resume: bool
+    The fields are the run-config keys of pyproject.toml, which says what each means.
+    """
+
+    aggregator: str = setting("mda")
+    num_rounds: int = setting(100, above=0)
+    learning_rate: float = setting(0.75, above=0.0)
+    learning_rate_decay: int = setting(0, least=0)
+    weight_decay: float = setting(0.0, least=0)
+    evaluate_every: int = setting(1, above=0)
+    output_dir: str = setting("")
+    checkpoint_every: int = setting(0, least=0)
+    resume: bool = setting(False)
+    connect_timeout: float = setting(60.0, above=0.0)
+    round_timeout: float = setting(3600.0, above=0.0)
 
     @classmethod
-    def read(cls, run_config: Mapping[str, Any]) -> Experiment:
+    def read(cls, run_config: Mapping[str, Any]) -> Self:
         """Read and check a run-config.
 
         Raises
@@ -75,36 +58,21 @@ class Experiment:
         ValueError
             One sentence on the first setting that is wrong.
         """
-        known = {field.name.replace("_", "-"): field.name for field in fields(cls)}
         for key in run_config:
-            if key not in known:
-                raise unknown_name(key, sorted(known), "run-config key")
-        kinds: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            key = field.name.replace("_", "-")
-            kind = kinds[str(field.type)]
-            value = run_config[key]
-            if kind is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) is not kind:
-                unquoted = " without quotes" if isinstance(value, str) else ""
-                raise requirement(
-                    key, f"be of type {kind.__name__}", f"{value!r}", _WRITTEN[kind] + unquoted,
-                )
-            values[field.name] = value
-        experiment = cls(**values)
+            if key not in cls.by_key():
+                raise unknown_name(key, sorted(cls.by_key()), "run-config key")
+        experiment = super().read(run_config)
         experiment.check()
         return experiment
 
     @classmethod
-    def default(cls, overrides: Mapping[str, Any] | None = None) -> Experiment:
-        """Return the experiment of pyproject.toml, with some settings changed."""
+    def default(cls, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Return the default experiment, with some settings changed."""
         return cls.read({**defaults(), **(overrides or {})})
 
     def run_config(self) -> dict[str, Any]:
         """The settings under the names that Flower's run-config has."""
-        return {name.replace("_", "-"): value for name, value in asdict(self).items()}
+        return {key: getattr(self, each.name) for key, each in self.by_key().items()}
 
     def check(self) -> None:
         """Raise a ValueError on the first setting that can't work."""
@@ -117,7 +85,7 @@ class Experiment:
         data.check(self.dataset, self.data_dir)
         parse_partition(self.partition)
         f = checked_f(self.num_malicious_nodes)
-        _above("num-nodes", self.num_nodes, 0)
+        self._check_range("num-nodes")
         try:
             parse_rule(self.aggregator).check(self.num_nodes, f)
             self._check_attack()
@@ -125,23 +93,8 @@ class Experiment:
             message = str(error).replace("`num_malicious_nodes`", "`num-malicious-nodes`")
             raise ValueError(message) from None
         checked_beta(self.beta)
-        for name in ("num_rounds", "batch_size", "local_steps", "evaluate_every"):
-            _above(name.replace("_", "-"), getattr(self, name), 0)
-        for name in ("learning_rate", "local_learning_rate", "connect_timeout", "round_timeout"):
-            _above(name.replace("_", "-"), getattr(self, name), 0.0)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise requirement(
-                    field.name.replace("_", "-"), "be a finite number", value, "Use the default",
-                )
-        for name in (
-            "learning_rate_decay", "weight_decay", "l2", "clip_norm", "seed", "checkpoint_every",
-        ):
-            if getattr(self, name) < 0:
-                raise requirement(
-                    name.replace("_", "-"), "be at least 0", getattr(self, name), "Use 0"
-                )
+        for key in self.by_key():
+            self._check_range(key)
         if self.seed >= 1 << 63:
             raise requirement("seed", "be below 2**63", self.seed, "Use a smaller one")
         checked_device(self.device)
@@ -177,6 +130,16 @@ class Experiment:
             if isinstance(plan.what, Attack) and not on_device(plan)
         ]
 
+    def _check_range(self, key: str) -> None:
+        own = self.by_key()[key]
+        value, above, least = getattr(self, own.name), own.metadata["above"], own.metadata["least"]
+        if above is not None and not value > above:
+            raise requirement(key, f"be above {above}", value, "Use 1 or the default")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise requirement(key, "be a finite number", value, "Use the default")
+        if least is not None and value < least:
+            raise requirement(key, f"be at least {least}", value, f"Use {least}")
+
     def _check_attack(self) -> None:
         if self.attack == "none":
             return
@@ -192,11 +155,5 @@ class Experiment:
 
 @cache
 def defaults() -> Mapping[str, Any]:
-    """The run-config of pyproject.toml."""
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    return MappingProxyType(project["tool"]["flwr"]["app"]["config"])
-
-
-def _above(name: str, value: float, limit: float) -> None:
-    if not value > limit:
-        raise requirement(name, f"be above {limit}", value, "Use 1 or the default")
+    """The run-config of the default experiment; that of pyproject.toml, for `flwr run`."""
+    return MappingProxyType(Experiment().run_config())

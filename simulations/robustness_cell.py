@@ -29,7 +29,9 @@ PATIENCE = 240.0
 SILENT = "silent"
 HONEST = "honest"
 
-_COMMON = {"min_train_nodes": NODES, "min_available_nodes": NODES, "fraction_evaluate": 0.0}
+_COMMON: dict[str, Any] = {
+    "min_train_nodes": NODES, "min_available_nodes": NODES, "fraction_evaluate": 0.0,
+}
 
 STRATEGIES: dict[str, Any] = {
     "Resam": lambda: Resam(
@@ -52,7 +54,7 @@ class Losing(GridWrapper):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    ) -> list[Message]:
         """Pass all replies on but that node's."""
         replies = self._grid.send_and_receive(messages, timeout=timeout)
         return [reply for reply in replies if reply.metadata.src_node_id != self._lost]
@@ -80,7 +82,7 @@ def _honest_reply(message: Message, partition: int) -> RecordDict:
     inputs = draw.normal(size=(32, 8))
     truth = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
     outputs = inputs @ truth + 0.5 + 0.1 * draw.normal(size=(32, 3))
-    arrays = message.content["arrays"]
+    arrays = message.content.array_records["arrays"]
     weights, bias = (arrays[name].numpy().astype(np.float64) for name in ("w", "b"))
     error = inputs @ weights + bias - outputs
     for _ in range(10):
@@ -88,8 +90,8 @@ def _honest_reply(message: Message, partition: int) -> RecordDict:
         weights = weights - 0.1 * inputs.T @ error / len(inputs)
         bias = bias - 0.1 * error.mean(axis=0)
     trained = {"w": Array(weights.astype(np.float32)), "b": Array(bias.astype(np.float32))}
-    metrics = {"num-examples": len(inputs), "loss": float((error**2).mean())}
-    return RecordDict({"arrays": ArrayRecord(trained), "metrics": MetricRecord(metrics)})
+    metrics = MetricRecord({"num-examples": len(inputs), "loss": float((error**2).mean())})
+    return RecordDict({"arrays": ArrayRecord(trained), "metrics": metrics})
 
 
 def serve(grid: Grid, strategy: Strategy, kind: str) -> list[float]:

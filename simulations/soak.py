@@ -91,17 +91,17 @@ class Turns(GridWrapper):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    ) -> list[Message]:
         """Send under the attack whose turn it is."""
         messages = list(messages)
         if not messages or messages[0].metadata.message_type != MessageType.TRAIN:
-            return self._grid.send_and_receive(messages, timeout=timeout)
+            return list(self._grid.send_and_receive(messages, timeout=timeout))
         turn = self._order[self._round % len(self._order)]
         self._round += 1
         adversary = self._turns[turn]
         for context in self._contexts.values():
             context.run_config["attack"] = turn[0] if adversary is None else "none"
-        return (adversary or self._grid).send_and_receive(messages, timeout=timeout)
+        return list((adversary or self._grid).send_and_receive(messages, timeout=timeout))
 
 
 def soak(

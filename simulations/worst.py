@@ -132,7 +132,7 @@ def _trial(
 
 def _knowledge(experiment: Experiment, attack: str) -> str:
     plans = replace(experiment, attack=attack).plans()
-    return ", ".join(sorted({getattr(plan.what, "knowledge", "alone") for plan, _ in plans}))
+    return ", ".join(sorted({plan.what.knowledge for plan, _ in plans}))
 
 
 def _suits(experiment: Experiment) -> bool:

@@ -2,11 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid, ServerApp
 
 from flwr_resam import Resam, momentum_mod
@@ -14,7 +17,7 @@ from flwr_resam import Resam, momentum_mod
 LAYERS = 10
 
 
-def clock(message, context, call_next):
+def clock(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Say when this node began and ended, handler and momentum together."""
     began = time.time()
     reply = call_next(message, context)
@@ -31,7 +34,7 @@ def train(message: Message, context: Context) -> Message:
     random = np.random.default_rng(int(context.node_config["partition-id"]))
     arrays = [
         layer - 1e-3 * random.standard_normal(layer.shape, dtype=np.float32)
-        for layer in message.content["arrays"].to_numpy_ndarrays()
+        for layer in message.content.array_records["arrays"].to_numpy_ndarrays()
     ]
     return Message(RecordDict({"arrays": ArrayRecord(arrays)}), reply_to=message)
 
@@ -41,24 +44,34 @@ class Timed(Resam):
 
     rounds: list[dict[str, float]]
 
-    def configure_train(self, *args, **kwargs):
+    def configure_train(self, *args: Any, **kwargs: Any) -> list[Message]:
         """Note when the round begins."""
         self.began = time.time()
         return super().configure_train(*args, **kwargs)
 
-    def aggregate_train(self, server_round, replies):
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Note when all replies are here and when the next model is."""
         collected = time.time()
         model, metrics = super().aggregate_train(server_round, replies)
         done = time.time()
+        began, ended = (_seconds(metrics, f"last-{what}") for what in ("began", "ended"))
         self.rounds.append({
             "seconds": done - self.began,
-            "sending": metrics["last-began"] - self.began,
-            "clients": metrics["last-ended"] - metrics["last-began"],
-            "collecting": collected - metrics["last-ended"],
+            "sending": began - self.began,
+            "clients": ended - began,
+            "collecting": collected - ended,
             "aggregating": done - collected,
         })
         return model, metrics
+
+
+def _seconds(metrics: MetricRecord | None, name: str) -> float:
+    value = None if metrics is None else metrics[name]
+    if not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number of seconds. Found {value!r}.")
+    return float(value)
 
 
 def last(contents: list[RecordDict], _: str) -> MetricRecord:

@@ -14,34 +14,20 @@ from clients.byzantine.label_flip import LabelFlip
 from clients.byzantine.malformed import Malformed
 from clients.byzantine.mod import Conduct, misconduct
 from clients.settings import ClientSettings
-from flwr_resam.attacks import (
-    ATTACKS,
-    Attack,
-    Gaussian,
-    Huge,
-    NonFinite,
-    Replay,
-    SignFlip,
-    Straggler,
-    Zero,
-)
+from flwr_resam.attacks import ATTACKS, Attack
 from flwr_resam.errors import requirement
 from flwr_resam.parse import Plan, parse_plans, shares
+from flwr_resam.registry import Registry, View
 
-BYZANTINE_CLIENTS: dict[str, type[Attack | Conduct]] = {
-    "sign-flip": SignFlip,
-    "label-flip": LabelFlip,
-    "gaussian": Gaussian,
-    "zero": Zero,
-    "replay": Replay,
-    "straggler": Straggler,
-    "huge": Huge,
-    "non-finite": NonFinite,
-    "malformed": Malformed,
-}
+CONDUCTS: Registry[Conduct] = Registry("Byzantine client", Conduct, [LabelFlip, Malformed])
 
-ALL_ATTACKS: dict[str, type[Attack | Conduct]] = {**ATTACKS, **BYZANTINE_CLIENTS}
+ALL_ATTACKS: View[Attack | Conduct] = View("attack", ATTACKS, CONDUCTS)
 """What a run-config's ``attack`` may name; what a device can do, a device does."""
+
+BYZANTINE_CLIENTS: View[Attack | Conduct] = View(
+    "Byzantine client", ATTACKS, CONDUCTS, where=lambda kind: kind.knowledge == "alone"
+)
+"""What one device can do, since it takes no more than what that device has."""
 
 
 def byzantine_mod(text: str, seed: int = 0) -> Mod:

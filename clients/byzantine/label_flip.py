@@ -8,13 +8,14 @@ from typing import ClassVar
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
+from clients.byzantine.mod import Conduct
 from clients.cohort import train
 from clients.momentum import MomentumClient
 from clients.training import Training
 
 
 @dataclass(frozen=True)
-class LabelFlip:
+class LabelFlip(Conduct):
     """Computes honestly, momentum included, on labels L - 1 - y."""
 
     name: ClassVar[str] = "label-flip"

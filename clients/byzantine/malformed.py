@@ -13,15 +13,16 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
+from clients.byzantine.mod import Conduct
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import server_round_of
-from flwr_resam.parse import unknown_name
+from flwr_resam.registry import unknown_name
 
 EXCEPTION, SILENCE, ALL = "exception", "silence", "all"
 
 
 @dataclass(frozen=True)
-class Malformed:
+class Malformed(Conduct):
     """Trains honestly and then spoils the reply.
 
     Attributes

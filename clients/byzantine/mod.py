@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MessageType
@@ -14,15 +15,17 @@ from flwr_resam.grids._forgery import Form
 from flwr_resam.momentum import server_round_of
 from flwr_resam.parse import Plan
 from flwr_resam.rule import Round
+from flwr_resam.spelling import Named
 
 _MEMORY_KEY = "byzantine-memory"
 
 
-class Conduct(Protocol):
+class Conduct(Named, ABC):
     """What a device does that is no function of the vector it would send."""
 
-    name: ClassVar[str]
+    knowledge: ClassVar[str] = "alone"
 
+    @abstractmethod
     def answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer TRAIN."""
 

@@ -15,7 +15,7 @@ from clients.data.dataset import Dataset, Source
 from clients.data.digits import Digits
 from clients.data.idx import Mnist
 from clients.data.root import root_of
-from flwr_resam.parse import unknown_name
+from flwr_resam.registry import unknown_name
 
 __all__ = ["DATASETS", "Dataset", "Source", "check", "load", "named"]
 

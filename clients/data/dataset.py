@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,7 @@ class Dataset:
         return scale.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None]
 
 
-class Source(Protocol):
+class Source(Hashable, Protocol):
     """Something that can read a data set.
 
     Attributes

@@ -14,4 +14,5 @@ def torchvision_datasets() -> ModuleType:
             "torchvision is needed to download data sets and to read `cifar10`. "
             "Install it with pip install torchvision."
         ) from None
-    return datasets
+    found: ModuleType = datasets
+    return found

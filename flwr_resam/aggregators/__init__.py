@@ -1,5 +1,6 @@
 """Aggregators: rules (n, d) -> (d,), one a file. `AGGREGATORS` names each as run-configs do."""
 
+from ..registry import Registry
 from ..rule import Aggregator
 from .bulyan import Bulyan
 from .byzantine_sgd import ByzantineSGD
@@ -24,30 +25,11 @@ from .signmajority import SignMajority
 from .smea import SMEA
 from .trimmed_mean import TrimmedMean
 
-AGGREGATORS: dict[str, type[Aggregator]] = {
-    "mean": Mean,
-    "mda": MDA,
-    "cwtm": TrimmedMean,
-    "cwmed": Median,
-    "meamed": MeaMed,
-    "phocas": Phocas,
-    "krum": Krum,
-    "krum*": KrumStar,
-    "multikrum": MultiKrum,
-    "gm": GeometricMedian,
-    "gmom": GeometricMedianOfMeans,
-    "bulyan": Bulyan,
-    "cge": CGE,
-    "cc": CenteredClipping,
-    "byzantine-sgd": ByzantineSGD,
-    "safeguard": Safeguard,
-    "sever": Sever,
-    "rge": RobustGradientEstimator,
-    "monna": MoNNA,
-    "caf": CAF,
-    "smea": SMEA,
-    "signmajority": SignMajority,
-}
+AGGREGATORS: Registry[Aggregator] = Registry("aggregator", Aggregator, [
+    Mean, MDA, TrimmedMean, Median, MeaMed, Phocas, Krum, KrumStar, MultiKrum, GeometricMedian,
+    GeometricMedianOfMeans, Bulyan, CGE, CenteredClipping, ByzantineSGD, Safeguard, Sever,
+    RobustGradientEstimator, MoNNA, CAF, SMEA, SignMajority,
+])
 
 __all__ = [
     "AGGREGATORS",

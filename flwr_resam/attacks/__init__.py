@@ -4,6 +4,7 @@
 label flipping and malformed messages, are things that a device does, and no functions of rows.
 """
 
+from ..registry import Registry
 from .alie import ALIE
 from .alie_opt import OptimisedALIE
 from .anti_cge import AntiCGE
@@ -21,23 +22,10 @@ from .sign_flip import SignFlip
 from .straggler import Straggler
 from .zero import Zero
 
-ATTACKS: dict[str, type[Attack]] = {
-    "alie": ALIE,
-    "foe": FOE,
-    "alie-opt": OptimisedALIE,
-    "foe-opt": OptimisedFOE,
-    "mimic": Mimic,
-    "min-max": MinMax,
-    "min-sum": MinSum,
-    "anti-cge": AntiCGE,
-    "sign-flip": SignFlip,
-    "gaussian": Gaussian,
-    "zero": Zero,
-    "replay": Replay,
-    "straggler": Straggler,
-    "huge": Huge,
-    "non-finite": NonFinite,
-}
+ATTACKS: Registry[Attack] = Registry("attack", Attack, [
+    ALIE, FOE, OptimisedALIE, OptimisedFOE, Mimic, MinMax, MinSum, AntiCGE, SignFlip, Gaussian,
+    Zero, Replay, Straggler, Huge, NonFinite,
+])
 
 __all__ = [
     "ALIE",

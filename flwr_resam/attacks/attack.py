@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from ..errors import requirement
 from ..rows.threads import in_order, threads_for
 from ..rule import Aggregator, Round
+from ..spelling import Named
 
 _COLUMNS = 1 << 16  # that a thread takes at a time
 
 
-class Attack(ABC):
+class Attack(Named, ABC):
     """A function of the honest rows to the rows that Byzantine workers send.
 
     What an attack remembers from round to round is a value that goes in and comes out of
@@ -40,7 +40,6 @@ class Attack(ABC):
         that they came in.
     """
 
-    name: ClassVar[str]
     knowledge: ClassVar[str] = "omniscient"
     honest_needed: ClassVar[int] = 1
     finite: ClassVar[bool] = True
@@ -130,15 +129,6 @@ class Attack(ABC):
     def _step(
         self, honest: NDArray[np.float64], count: int, state: Any, round: Round
     ) -> tuple[NDArray[np.float64], Any]: ...
-
-    def __str__(self) -> str:
-        """The attack as run-configs name it."""
-        arguments = ", ".join(
-            f"{field.name}={getattr(self, field.name)}"
-            for field in fields(self)  # type: ignore[arg-type]
-            if getattr(self, field.name) != field.default
-        )
-        return f"{self.name}({arguments})" if arguments else self.name
 
 
 class MemorylessAttack(Attack):

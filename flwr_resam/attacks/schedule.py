@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from ..errors import requirement
+from ..registry import Registry
+from ..spelling import Named
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Named):
     """The rounds in which Byzantine nodes misbehave; in the others they are honest.
 
     Parameters
@@ -51,10 +53,6 @@ class Schedule:
             return False
         return self.probability == 1.0 or bool(generator.random() < self.probability)
 
-    def __str__(self) -> str:
-        """The schedule as run-configs write it."""
-        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
-        return f"when({', '.join(f'{f.name}={getattr(self, f.name)}' for f in changed)})"
 
-
+SCHEDULES: Registry[Schedule] = Registry("schedule", Schedule, [Schedule])
 ALWAYS = Schedule()

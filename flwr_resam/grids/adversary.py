@@ -9,7 +9,8 @@ from flwr.serverapp import Grid
 
 from ..attacks import Attack
 from ..attacks.schedule import ALWAYS, Schedule
-from ..errors import making, requirement
+from ..errors import requirement
+from ..spelling import meant
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,4 @@ def checked_adversaries(given: object) -> list[Adversary]:
 
 def _meant(given: object) -> str:
     """The attack that what was given in place of one comes nearest to, as it is written."""
-    if isinstance(given, Attack):
-        return repr(given)
-    if isinstance(given, str):
-        return f'parse_attack("{given}")'
-    if isinstance(given, type) and issubclass(given, Attack):
-        return making(given)
-    return "FOE()"
+    return meant(given, Attack, "parse_attack", "FOE()")

@@ -13,8 +13,9 @@ from typing import Any
 from flwr.app import ArrayRecord
 
 from ..aggregators import MDA
-from ..errors import check_positive, check_whole, checked_f, making, real, requirement
-from ..rule import Aggregator, Chain, PreAggregator
+from ..errors import check_positive, check_whole, checked_f, real, requirement
+from ..rule import Aggregator, Chain, PreAggregator, Rule
+from ..spelling import meant
 from ..wire.layout import checked_buffers
 from .quorum import effective_faults
 
@@ -183,17 +184,11 @@ def _check_aggregator(aggregator: object) -> None:
 
 def _meant(given: object) -> str:
     """The aggregator that what was given in place of one comes nearest to, as it is written."""
-    if isinstance(given, str):
-        return f'parse_rule("{given}")'
-    if isinstance(given, PreAggregator):
-        return f"{given!r} | MDA()"
-    if isinstance(given, type) and issubclass(given, PreAggregator):
-        return f"{making(given)} | MDA()"
-    if isinstance(given, Aggregator):
-        return repr(given)
-    if isinstance(given, type) and issubclass(given, Aggregator):
-        return making(given)
-    return "MDA(), say, or another one of flwr_resam.aggregators"
+    written = meant(
+        given, Rule, "parse_rule", "MDA(), say, or another one of flwr_resam.aggregators"
+    )
+    kind = given if isinstance(given, type) else type(given)
+    return f"{written} | MDA()" if issubclass(kind, PreAggregator) else written
 
 
 def _seed(seed: int | None) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -76,7 +76,7 @@ def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConf
         raise failure("`attack` must be an attack to compare under. Found none. Try attack='foe'.")
     beta = experiment.beta or 0.9
     rule = experiment.aggregator
-    lines = {
+    lines: dict[str, tuple[str, dict[str, Any]]] = {
         "reference": (f"{rule}, beta = {beta:g}, no attack", {"attack": "none", "beta": beta}),
         "baseline": (f"mean, beta = {beta:g}", {"aggregator": "mean", "beta": beta}),
         "rule": (f"{rule}, beta = 0", {"beta": 0.0}),

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from clients.byzantine import BYZANTINE_CLIENTS
-from flwr_resam.parse import unknown_name
 from flwr_resam.report import report
 from simulations.commands.shared import RunConfig, console, failure, read_experiment, user_errors
 from simulations.deployment.drill import drill as run_drill
@@ -131,8 +130,7 @@ def _print(nodes: list[NodeReport], output_dir: Path) -> None:
 
 def _liars(experiment: Experiment, byzantine: str) -> dict[int, str]:
     if byzantine not in BYZANTINE_CLIENTS:
-        known = sorted(BYZANTINE_CLIENTS)
-        raise failure(str(unknown_name(byzantine, known, "Byzantine client")), 2)
+        raise failure(str(BYZANTINE_CLIENTS.unknown(byzantine)), 2)
     return byzantine_nodes(experiment, byzantine)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -69,7 +70,7 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
 @dataclass(frozen=True)
 class _Style:
     colour: str
-    line: str
+    line: Literal["-", "--"]
 
 
 def _styles(
@@ -79,10 +80,8 @@ def _styles(
     beta = _best_beta(runs)
     if compares_momentum(runs):
         colours = dict(zip(rules, cycle(_COLOURS), strict=False))
-        curves = {
-            (rule, one): _Style(colours[rule], line)
-            for rule in rules for one, line in ((0.0, "--"), (beta, "-"))
-        }
+        curves = {(rule, 0.0): _Style(colours[rule], "--") for rule in rules}
+        curves |= {(rule, beta): _Style(colours[rule], "-") for rule in rules}
         legend = {rule: _Style(colour, "-") for rule, colour in colours.items()}
         legend["rule alone (beta = 0)"] = _Style(_GREY, "--")
         return curves, legend | {f"RESAM (beta = {beta:g})": _Style(_GREY, "-")}

@@ -91,7 +91,7 @@ def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
         runtime_env={"env_vars": environment, **(code if address else {})},
         log_to_driver=False,
         logging_level=logging.ERROR,
-        **({} if address else {"include_dashboard": False}),
+        include_dashboard=None if address else False,
     )
     try:
         # One core a run: as many runs at a time as the cluster has cores.

@@ -181,7 +181,7 @@ def test_a_node_is_byzantine_by_the_runs_attack_or_by_its_own_config():
     assert misconduct_of(context_of({"partition-id": 14}, attack="alie")) is None
     with pytest.raises(ValueError, match="Did you mean `sign-flip`"):
         misconduct_of(context_of({"byzantine": "sign-flp"}))
-    with pytest.raises(ValueError, match="`alie` is no attack"):
+    with pytest.raises(ValueError, match="`alie` is no Byzantine client"):
         misconduct_of(context_of({"byzantine": "alie"}))
     with pytest.raises(ValueError, match="`byzantine` must be one attack for one device"):
         misconduct_of(context_of({"byzantine": "zero + huge"}))

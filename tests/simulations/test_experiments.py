@@ -2,18 +2,23 @@
 
 import json
 import os
+import subprocess
+import sys
+import tomllib
+from typing import get_type_hints
 from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
 
+from clients.settings import ClientSettings
 from flwr_resam import CheckpointError
 from flwr_resam.server.checkpoint import list_checkpoints
 from simulations import processes
 from simulations.__main__ import app
 from simulations.deployment.__main__ import app as deployment
 from simulations.engine import RunFailed, run_on_flower
-from simulations.experiment import Experiment
+from simulations.experiment import PROJECT, Experiment
 from simulations.in_process import run_in_process
 from simulations.results import read_evaluations, read_summary
 
@@ -22,6 +27,33 @@ SHORT = {"num-rounds": 4, "num-nodes": 7, "num-malicious-nodes": 2}
 
 def short(**changes):
     return Experiment.default({**SHORT, **{k.replace("_", "-"): v for k, v in changes.items()}})
+
+
+def test_the_run_config_of_pyproject_is_the_default_experiment():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    written = project["tool"]["flwr"]["app"]["config"]
+    assert written == Experiment().run_config()
+    own = {key: type(value) for key, value in Experiment().run_config().items()}
+    assert {key: type(value) for key, value in written.items()} == own
+    hints = get_type_hints(Experiment)
+    assert {key: hints[key.replace("-", "_")] for key in own} == own
+    assert Experiment.read(written) == Experiment.default() == Experiment()
+
+
+def test_a_node_reads_its_own_settings_of_those_of_the_experiment():
+    config = {**Experiment.default().run_config(), "beta": 0, "seed": 3}
+    settings = ClientSettings.read(config)
+    assert (settings.beta, type(settings.beta), settings.seed) == (0.0, float, 3)
+    assert type(settings) is ClientSettings
+    with pytest.raises(ValueError, match=r"`seed` must be of type int\. Found '3'\."):
+        ClientSettings.read({**config, "seed": "3"})
+    with pytest.raises(ValueError, match=r"`seed` must be of type int\. Found True\."):
+        ClientSettings.read({**config, "seed": True})
+    light = "import sys, clients.settings; print({'numpy', 'torch', 'flwr'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", light], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +73,10 @@ def short(**changes):
         ({"beta": "high"}, "of type float. Found 'high'. Write a number without quotes"),
         ({"attack": 3}, "of type str. Found 3. Write it in quotes"),
         ({"num-rounds": 0}, "above 0"),
-        ({"l2": -1.0}, "at least 0"),
+        ({"l2": -1.0}, r"`l2` must be at least 0\. Found -1\.0\. Use 0\."),
+        ({"batch-size": 0}, r"`batch-size` must be above 0\. Found 0\. Use 1 or the default\."),
+        ({"round-timeout": 0}, r"`round-timeout` must be above 0\.0\. Found 0\.0\."),
+        ({"num-nodes": 0}, r"`num-nodes` must be above 0\. Found 0\."),
         ({"output-dir": "here"}, "absolute path"),
         ({"checkpoint-every": -1}, "at least 0"),
         ({"resume": "yes"}, "of type bool. Found 'yes'. Write true or false without quotes"),
