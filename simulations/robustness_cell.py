@@ -50,7 +50,7 @@ class Losing(GridWrapper):
 
     def __init__(self, grid: PartitionedGrid, partition: int) -> None:
         super().__init__(grid)
-        self._lost = grid.by_partition[partition]
+        self._lost = grid.partitions[partition]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

@@ -112,7 +112,7 @@ def test_a_malformed_reply_is_dropped_counted_and_logged(federation, caplog, kin
     np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)
     metrics = result.train_metrics_clientapp[1]
     assert (metrics["n-asked"], metrics["n-valid"], metrics["n-rejected"]) == (5, 4, 1)
-    assert metrics["f-effective"] == 0
+    assert metrics["f-effective"] == 1
     assert "Rejected node 2" in caplog.text
 
 

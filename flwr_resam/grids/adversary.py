@@ -58,8 +58,9 @@ class Adversary:
         unknown = sorted(set(self.partitions) - set(held))
         if unknown:
             raise requirement(
-                "partitions", "be held by connected nodes", f"{unknown[:3]}",
-                f"Choose among {sorted(held)[:3]} .. {max(held)}",
+                "partitions", "be held by connected nodes, each by one", f"{unknown[:3]}",
+                f"Choose among {sorted(held)[:3]} .. {max(held)}" if held else
+                "Give `nodes`: no node holds a partition of its own",
             )
         return frozenset(self.nodes) | {held[partition] for partition in self.partitions}
 

@@ -38,6 +38,12 @@ def answer_partition(app: ClientApp) -> None:
 class PartitionedGrid(GridWrapper):
     """A grid that asks its nodes once for their partitions and lists them in that order.
 
+    A node that lies can claim the partition of an honest one, and which of the two holds it can't
+    be told. Such nodes are listed after those that hold a partition of their own, by what they
+    claim; then those that name none, those that do not answer, and those that connect later,
+    each by id. All of them are asked to train: which of their rows make a quorum is for the
+    strategy to say.
+
     Parameters
     ----------
     grid : Grid
@@ -50,10 +56,12 @@ class PartitionedGrid(GridWrapper):
     Raises
     ------
     TimeoutError
-        If fewer nodes connect in time, or half of them or more don't answer.
+        If fewer nodes connect in time, or none of them answers.
     ValueError
-        If half of the nodes or more hold no partition that is theirs alone. Fewer such nodes,
-        and fewer silent ones, are logged, and listed last.
+        If the nodes must have been set up wrong: none that answers names a partition, or half of
+        all nodes or more would have to be liars. Where k nodes claim one partition, at least
+        k - 1 of them lie, and so does a node that names none. Fewer such nodes, and silent ones,
+        are logged.
     """
 
     def __init__(self, grid: Grid, num_nodes: int, timeout: float = 60.0) -> None:
@@ -65,45 +73,65 @@ class PartitionedGrid(GridWrapper):
         ]
         answers = match(questions, exchange(grid, questions, Deadline(timeout)))
         said = {node: _partition(content) for node, content in answers.items()}
-        if 2 * len(said) <= len(nodes):
+        if not said:
             raise TimeoutError(
-                f"Only {len(said)} of {len(nodes)} connected nodes said within {timeout:g} s "
-                "which partition they hold. See the log of a node that didn't; where the machine "
-                "was too busy, start again or raise the `timeout`."
+                f"None of {len(nodes)} connected nodes said within {timeout:g} s which partition "
+                "it holds. See the log of a node; where the machine was too busy, start again or "
+                "raise the `timeout`."
             )
         claims = Counter(said.values())
-        partitions = {
-            node: partition for node, partition in said.items()
-            if partition is not None and claims[partition] == 1
-        }
-        others = sorted(set(nodes) - set(partitions))
-        if len(others) >= len(partitions):  # not a few liars, but how the nodes were set up
+        if 2 * _fewest_liars(claims) >= len(nodes) or set(claims) == {None}:
             raise ValueError(
                 f"Each of the {len(nodes)} nodes must hold its own partition. Found "
                 f"{sorted(claims.elements(), key=str)}. Call answer_partition(app) on the "
                 "ClientApp, and give every SuperNode another `partition-id` in --node-config."
             )
-        for node in others:
-            what = "holds no partition of its own" if node in said else "did not say its partition"
-            logger.log(WARNING, "Node %d %s: it is listed last", node, what)
-        self._order = sorted(partitions, key=partitions.__getitem__)
-        self._partitions = partitions
+
+        def place(node: int) -> tuple[int, int, int]:
+            if node not in said:
+                return 3, 0, node
+            partition = said[node]
+            if partition is None:
+                return 2, 0, node
+            return int(claims[partition] > 1), partition, node
+
+        order = sorted(nodes, key=place)
+        self._order = {node: index for index, node in enumerate(order)}
+        self._partitions: dict[int, int] = {}
+        for node in order:
+            partition = said.get(node)
+            if partition is not None and claims[partition] == 1:
+                self._partitions[partition] = node
+            else:
+                what = f"did not say its partition within {timeout:g} s"
+                if node in said:
+                    also = "" if partition is None else f" (others claim {partition}, too)"
+                    what = f"holds no partition of its own{also}"
+                logger.log(WARNING, "Node %d %s: it is listed last", node, what)
 
     @property
     def by_partition(self) -> list[int]:
-        """Node ids, in the order of their partitions."""
-        return list(self._order)
+        """The nodes that hold a partition of their own, in the order of the partitions.
+
+        Entry i is the node of partition i only where each partition is held: see `partitions`.
+        """
+        return list(self._partitions.values())
 
     @property
     def partitions(self) -> dict[int, int]:
-        """The node that holds each partition, by partition id."""
-        return {self._partitions[node]: node for node in self._order}
+        """The node that holds each partition, by partition id; without those that several claim."""
+        return dict(self._partitions)
 
     def get_node_ids(self) -> Iterable[int]:
         """List the connected nodes in the order of their partitions; late comers last."""
-        rank = {node: index for index, node in enumerate(self._order)}
+        last = len(self._order)
         nodes = list(self._grid.get_node_ids())
-        return sorted(nodes, key=lambda node: (rank.get(node, len(rank)), node))
+        return sorted(nodes, key=lambda node: (self._order.get(node, last), node))
+
+
+def _fewest_liars(claims: Counter[int | None]) -> int:
+    """How many nodes lie at least: those that name no partition, and all but one of each other."""
+    return sum(count - (partition is not None) for partition, count in claims.items())
 
 
 def _partition(content: Any) -> int | None:

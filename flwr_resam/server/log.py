@@ -10,7 +10,7 @@ from ..wire.flower import logger
 from ..wire.layout import Layout
 from .descent import sunk
 from .intake import Intake, Rejection
-from .quorum import QuorumLostError
+from .quorum import QuorumLostError, silent_faults_assumed
 from .settings import Settings
 
 _LONGEST = 2000  # characters of a line with what nodes report
@@ -61,10 +61,16 @@ def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) 
         logger.log(WARNING, "\t> Ignored a message of node %d: %s", stray.node, stray.reason)
     if intake.proven > most:
         logger.log(
-            ERROR, "\t> %d nodes proved faulty, more than num_malicious_nodes = %d: %s",
+            ERROR, "\t> %d malformed replies, more than num_malicious_nodes = %d: %s; "
+            "where nodes fail alike, mend their ClientApp",
             intake.proven, most,
-            "raise it" if rule.admits(expected, intake.proven) else
-            "no rule stands so many; where they fail alike, mend the ClientApp",
+            "raise it" if rule.admits(expected, intake.proven) else "no rule stands so many",
+        )
+    if f is not None and (liars := silent_faults_assumed(f, malformed=intake.proven, f=most)):
+        logger.log(
+            WARNING, "\t> f = %d, not %d, is safe only if at least %d of the %d nodes that are "
+            "silent or failed are faulty: if honest ones are slow, raise `timeout` or ask more",
+            f, most, liars, expected - valid - intake.proven,
         )
     if f is None:
         logger.log(ERROR, "\t> `%s` can't tolerate %d faults with what came", rule, most)

@@ -1,9 +1,8 @@
-"""How many faults a round must tolerate, from what came back."""
+"""How many faults a round tolerates, from what came back, and what has to be true for that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..errors import NOT_FINITE
@@ -37,69 +36,93 @@ def effective_faults(
 ) -> int | None:
     """Return the f of this round, or None where the round must be skipped.
 
-    Of the n nodes asked at most f are faulty: that is all that is known beforehand. A reply is
-    valid, or *malformed* (no honest program sends it), or *silent*: nothing came, or the
-    SuperLink or the node itself said that it failed, as an honest one may. Let m be the valid
-    rows and s = n - m - malformed the silent nodes. With the need n > 2f of most rules:
+    It is the largest k <= f that the rule admits for the rows that came, for to tolerate more costs
+    no safety; and the round is skipped where k is below the faults that can be among these rows.
 
-    ===========================================  =============  ==================================
-    what came                                    f of the round  because
-    ===========================================  =============  ==================================
-    all n valid                                  f              nothing new is known
-    malformed <= f, m > 2 (f - malformed)        f - malformed  each is a fault, and is out: at
-                                                                most the others are among the rows
-    malformed > f, m >= 1                        0              the bound f was wrong, and of the
-                                                                rows no fault is known; f = 0 is
-                                                                all that it still says (logged)
-    m > 2f, any s                                f              the silent may all be honest, so
-                                                                all f faults may be among the rows:
-                                                                the strongest assumption that the
-                                                                rule admits costs no safety
-    m <= 2f, s <= f, m > 2 (f - s)               f - s          the rows can't outvote f faults;
-                                                                so the silent count as faults, as
-                                                                in the paper, where a worker that
-                                                                sends nothing is a faulty one
-    m <= 2f, s > f                               skip           not all of the silent can be faults:
-                                                                there were honest ones, perhaps
-                                                                only honest ones, and f faults
-                                                                would rule the rows
-    m <= 2f, s <= f, m <= 2 (f - s)              skip           even with all silent nodes faulty
-                                                                the rest can't be outvoted
-    m = 0                                        skip           there is nothing to aggregate
-    ===========================================  =============  ==================================
+    Of the n nodes asked at most f are faulty: that is all that is known beforehand. v of them gave
+    a row, m a *malformed* reply, which an honest node does not send unless its app is another, and
+    s = n - v - m were *silent*: nothing came, or the SuperLink or the node itself said that it
+    failed, as an honest one may. Silence can be read in two ways: the silent may be honest and
+    slow, so that all faulty nodes are among those that answered; or, as in the paper, a node that
+    gives no row is a faulty one.
 
-    With malformed and silent nodes together, the rows read with f - malformed in place of f. A
-    rule with another need (n >= 4f + 3) has that in place of m > 2f. Where a rule admits a larger
-    number of faults and not this one (buckets are larger for fewer faults, and may be too few),
-    the least that it admits, up to f, is taken: to tolerate more costs no safety.
+    ==========================  ======  ==========================================================
+    what came                   the f   because
+    ==========================  ======  ==========================================================
+    k = f (n > 2f: v > 2f)      f       of the rows no more than f are faulty, whatever the
+                                        malformed and the silent are
+    m <= f, k >= f - m          k       the malformed are faulty and are out; at most f - m are
+                                        among the rows, whatever the silent are
+    m + s <= f,                 k       safe only if at least f - m - k of the silent are faulty
+    f - m > k >= f - m - s              (`silent_faults_assumed`), as they are in the paper's
+                                        reading: whoever calls says so in the log
+    m <= f < m + s, k < f - m   skip    not all that gave no row can be faulty, so some honest
+                                        ones are silent, perhaps all of the silent
+    m > f, k < f                skip    some of the malformed are honest, with an old app, say; so
+                                        to be malformed proves nothing, and perhaps all are
+    m + s <= f, k < f - m - s   skip    even with all of them faulty, the rest can't be outvoted
+    v = 0, or there is no k     skip    there is nothing to aggregate
+    ==========================  ======  ==========================================================
+
+    With n > 2f a round is safe in both readings where m <= f and n > 2f + s - m, or else where
+    n > 2f + s + m: s slow nodes cost safety unless n > 2f + s. In the second line of the table m
+    honest nodes with an old app cost it, too.
+
+    A rule with another need (n >= 4f + 3) has another k and the same table. A rule may admit f and
+    not f - 1 (buckets are larger for fewer faults, and may be too few); k is then f.
 
     Parameters
     ----------
     aggregator : Aggregator
         The rule, which says what n and f it admits.
     asked, valid, malformed : int
-        How many nodes should have answered, gave a row, and proved themselves faulty.
+        How many nodes should have answered, gave a row, and gave what no honest node sends.
     f : int
         `num_malicious_nodes`.
 
     Examples
     --------
     >>> from flwr_resam.aggregators import MDA
-    >>> effective_faults(MDA(), asked=15, valid=14, malformed=1, f=5)
+    >>> effective_faults(MDA(), asked=15, valid=12, malformed=3, f=5)
+    5
+    >>> effective_faults(MDA(), asked=15, valid=10, malformed=5, f=5)
     4
+    >>> print(effective_faults(MDA(), asked=15, valid=9, malformed=6, f=5))
+    None
     >>> effective_faults(MDA(), asked=15, valid=12, malformed=0, f=5)
     5
-    >>> effective_faults(MDA(), asked=15, valid=13, malformed=0, f=7)
-    5
-    >>> print(effective_faults(MDA(), asked=15, valid=7, malformed=0, f=5))
-    None
-    >>> print(effective_faults(MDA(), asked=15, valid=0, malformed=3, f=5))
+    >>> effective_faults(MDA(), asked=15, valid=10, malformed=0, f=5)
+    4
+    >>> print(effective_faults(MDA(), asked=15, valid=9, malformed=0, f=5))
     None
     """
     if valid == 0:
         return None
-    remaining = max(0, f - malformed)
-    silent = asked - valid - malformed
-    least = remaining if silent > remaining else remaining - silent
-    candidates = chain(range(remaining, f + 1), range(least, remaining))
-    return next((number for number in candidates if aggregator.admits(valid, number)), None)
+    found = next((k for k in range(f, -1, -1) if aggregator.admits(valid, k)), None)
+    if found is None:
+        return None
+    missing = asked - valid
+    least = f - missing if missing <= f else f - malformed if malformed <= f else f
+    return found if found >= least else None
+
+
+def silent_faults_assumed(found: int, *, malformed: int, f: int) -> int:
+    """How many of the silent nodes must be faulty for the f of a round to be safe; 0 for no matter.
+
+    Parameters
+    ----------
+    found : int
+        What `effective_faults` returned.
+    malformed, f : int
+        What it was given.
+
+    Examples
+    --------
+    15 nodes of which up to 5 are faulty, 5 silent: the f of the round is 4.
+
+    >>> silent_faults_assumed(4, malformed=0, f=5)
+    1
+    >>> silent_faults_assumed(4, malformed=5, f=5)
+    0
+    """
+    return max(0, f - malformed - found)

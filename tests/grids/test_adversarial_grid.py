@@ -274,28 +274,6 @@ def test_partitions_are_found_through_a_partitioned_grid():
     np.testing.assert_allclose(arrays["weight"].numpy(), 1.0 + (3.0 - 4.0) / 4, rtol=1e-6)
 
 
-def test_nodes_that_do_not_say_their_partition_in_time_are_last_unless_they_are_half(caplog):
-    from flwr_resam import answer_partition
-
-    class Deaf(GridWrapper):
-        def __init__(self, grid, silent):
-            super().__init__(grid)
-            self.silent = silent
-
-        def send_and_receive(self, messages, *, timeout=None):
-            return list(super().send_and_receive(messages, timeout=timeout))[self.silent :]
-
-    app = plain_app(lambda i, t: 1.0)
-    answer_partition(app)
-    inner = InProcessGrid(app, 5)
-    first, second, *others = inner.get_node_ids()
-    grid = PartitionedGrid(Deaf(inner, 2), 5, timeout=5.0)
-    assert list(grid.get_node_ids()) == [*others, first, second]
-    assert f"Node {first} did not say its partition" in caplog.text
-    with pytest.raises(TimeoutError, match=r"Only 2 of 5 connected nodes said within 5 s"):
-        PartitionedGrid(Deaf(inner, 3), 5, timeout=5.0)
-
-
 @pytest.mark.parametrize(
     ("attack", "where", "message"),
     [
@@ -374,38 +352,3 @@ def test_what_is_forged_does_not_depend_on_who_answers_first():
         return reply.content
 
     assert forged(Reversed) == forged(lambda grid: grid)
-
-
-@pytest.mark.parametrize("lie", [RecordDict(), [1], 0, -1, 2.5, "error"])
-def test_one_node_that_lies_about_its_partition_does_not_keep_the_rest_from_starting(lie, caplog):
-    app = ClientApp()
-
-    @app.query("partition")
-    def answer(message, context):
-        partition = said = context.node_config["partition-id"]
-        if partition == 3:
-            said = lie
-        if said == "error":
-            raise RuntimeError("no")
-        if isinstance(said, RecordDict):
-            return Message(said, reply_to=message)
-        return Message(RecordDict({"node": MetricRecord({"partition-id": said})}), reply_to=message)
-
-    inner = InProcessGrid(app, 5)
-    grid = PartitionedGrid(inner, 5)
-    ids = list(inner.get_node_ids())
-    last = {ids[3], ids[0]} if lie == 0 else {ids[3]}
-    assert list(grid.get_node_ids()) == [i for i in ids if i not in last] + sorted(last)
-    assert f"Node {ids[3]} holds no partition of its own" in caplog.text
-
-
-def test_nodes_that_were_all_set_up_alike_are_an_error():
-    from flwr_resam import answer_partition
-
-    app = ClientApp()
-    answer_partition(app)
-    grid = InProcessGrid(app, 4)
-    for context in grid.contexts.values():
-        context.node_config["partition-id"] = 0
-    with pytest.raises(ValueError, match=r"must hold its own partition\. Found \[0, 0, 0, 0\]"):
-        PartitionedGrid(grid, 4)

@@ -413,5 +413,5 @@ def test_nodes_that_all_fail_alike_are_not_answered_by_a_larger_f(federation, ca
     wide = federation(lambda message, i: content(record(w=np.ones(4, np.float32))), 5)
     with caplog.at_level("INFO", logger="flwr"), pytest.raises(QuorumLostError):
         run(wide, num_malicious_nodes=1, min_available_nodes=5)
-    assert "5 nodes proved faulty, more than num_malicious_nodes = 1: no rule" in caplog.text
+    assert "5 malformed replies, more than num_malicious_nodes = 1: no rule" in caplog.text
     assert "0 valid, 5 rejected, 0 silent of 5 nodes; no quorum" in caplog.text
