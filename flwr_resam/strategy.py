@@ -31,7 +31,7 @@ from .server.checkpoint import Saver
 from .server.descent import descend
 from .server.intake import Intake
 from .server.ledger import Ledger, round_lines
-from .server.log import log_constants, log_round, log_settings, log_sunk, quorum_lost
+from .server.log import log_assumed, log_constants, log_round, log_settings, log_sunk, quorum_lost
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
@@ -62,7 +62,8 @@ class Resam(FedAvg):
     ----------
     num_malicious_nodes : int
         f: how many of the sampled nodes may be Byzantine; must be given. The rule must admit it
-        (n > 2f).
+        (n > 2f). A node that is merely slow does not count, but s slow ones cost safety unless
+        n > 2f + s.
     aggregator : Aggregator or None (default: None)
         F, such as ``parse_rule("nnm | cwtm")``; None is `MDA`.
     learning_rate : float or callable (default: 1.0)
@@ -346,6 +347,7 @@ class Resam(FedAvg):
             Median(), asked=asked, valid=len(contents), malformed=0,
             f=self.settings.num_malicious_nodes,
         )
+        log_assumed(run.faults, 0, self.settings)
         return reported(self.evaluate_metrics_aggr_fn, contents, self.weighted_by_key)
 
     def _messages(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from logging import ERROR, INFO, WARNING
 
 from flwr.app import ArrayRecord
 
 from ..wire.flower import logger
 from ..wire.layout import Layout
+from ..wire.replies import Stray
 from .descent import sunk
 from .intake import Intake, Rejection
 from .quorum import QuorumLostError, silent_faults_assumed
 from .settings import Settings
 
+_LINES = 20  # of the same kind in a round
 _LONGEST = 2000  # characters of a line with what nodes report
 
 
@@ -55,10 +58,8 @@ def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) 
             INFO, "\t> %d of the replies hold weights, and no momentum: is momentum_mod in the "
             "ClientApp's mods?", valid - intake.momentums,
         )
-    for rejection in rejections:
-        logger.log(WARNING, "\t> Rejected node %d: %s", rejection.node, rejection.reason)
-    for stray in intake.strays:
-        logger.log(WARNING, "\t> Ignored a message of node %d: %s", stray.node, stray.reason)
+    _log_each(rejections, "\t> Rejected node %d: %s")
+    _log_each(intake.strays, "\t> Ignored a message of node %d: %s")
     if intake.proven > most:
         logger.log(
             ERROR, "\t> %d malformed replies, more than num_malicious_nodes = %d: %s; "
@@ -66,14 +67,29 @@ def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) 
             intake.proven, most,
             "raise it" if rule.admits(expected, intake.proven) else "no rule stands so many",
         )
-    if f is not None and (liars := silent_faults_assumed(f, malformed=intake.proven, f=most)):
-        logger.log(
-            WARNING, "\t> f = %d, not %d, is safe only if at least %d of the %d nodes that are "
-            "silent or failed are faulty: if honest ones are slow, raise `timeout` or ask more",
-            f, most, liars, expected - valid - intake.proven,
-        )
+    log_assumed(f, intake.proven, settings)
     if f is None:
         logger.log(ERROR, "\t> `%s` can't tolerate %d faults with what came", rule, most)
+
+
+def _log_each(messages: Sequence[Rejection | Stray], text: str) -> None:
+    """A line for each of the first; the ledger has all."""
+    for each in messages[:_LINES]:
+        logger.log(WARNING, text, each.node, each.reason)
+    if len(messages) > _LINES:
+        logger.log(WARNING, "\t> and %d more", len(messages) - _LINES)
+
+
+def log_assumed(f: int | None, malformed: int, settings: Settings) -> None:
+    """Warn where the f of a round is right only if silent nodes are faulty."""
+    most = settings.num_malicious_nodes
+    liars = 0 if f is None else silent_faults_assumed(f, malformed=malformed, f=most)
+    if liars:
+        logger.log(
+            WARNING, "\t> f = %d, not %d, is safe only if at least %d of the nodes that are silent "
+            "or failed are faulty: if honest ones are slow, raise `timeout` or ask more",
+            f, most, liars,
+        )
 
 
 def log_constants(layout: Layout) -> None:

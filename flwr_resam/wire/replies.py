@@ -16,6 +16,8 @@ from flwr.app import Error, Message, Metadata
 
 from .flower import SUPERLINK_NODE_ID
 
+_STRAYS = 1000  # of a round at most
+
 
 class Stray(NamedTuple):
     """A message that answers nothing of this round; ``node`` is who it says it is from."""
@@ -47,7 +49,7 @@ class Matcher:
     repeated : set of int
         Those of them that answered more than once: what came first is to be dropped.
     strays : list of Stray
-        The messages set aside.
+        The messages set aside, the first thousand of them.
     """
 
     def __init__(self, asked: Iterable[Message]) -> None:
@@ -63,23 +65,27 @@ class Matcher:
         Nodes of which the SuperLink says that they are gone or too late are silent.
         """
         if type(reply) is not Message:
-            self.strays.append(Stray(0, "no Flower message"))
+            self._stray(0, "no Flower message")
             return None
         source, answered = _addresses(reply.__dict__.get("_metadata"))
         node = self._node_asked_by(answered)
         error = reply.__dict__.get("_error")
         if node is None:
-            self.strays.append(Stray(source, "late, replayed or unasked"))
+            self._stray(source, "late, replayed or unasked")
         elif source == SUPERLINK_NODE_ID != node and type(error) is Error:
             pass  # the SuperLink's word that the node is gone or too late
         elif source != node:
-            self.strays.append(Stray(source, f"answered for node {node}"))
+            self._stray(source, f"answered for node {node}")
         elif node in self.answered:
             self.repeated.add(node)
         else:
             self.answered.add(node)
             return Answer(node, reply.__dict__.get("_content") if error is None else error)
         return None
+
+    def _stray(self, node: int, reason: str) -> None:
+        if len(self.strays) < _STRAYS:
+            self.strays.append(Stray(node, reason))
 
     def _node_asked_by(self, message_id: str) -> int | None:
         if not self._open:
