@@ -267,7 +267,7 @@ def test_more_old_apps_than_the_rest_can_bear_skip_the_round(liars, caplog):
 
 @pytest.mark.parametrize(
     ("down", "old", "said"),
-    [(4, 0, None), (5, 0, "f = 4, not 5, is safe only if at least 1 of the 5 nodes"), (1, 4, None)],
+    [(4, 0, None), (5, 0, "f = 4, not 5, is safe only if at least 1 of the nodes"), (1, 4, None)],
 )
 def test_what_a_round_assumes_of_silent_nodes_is_logged(down, old, said, caplog):
     _, model = trained(15, 5, old=old, down=down)
