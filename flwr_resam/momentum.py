@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from .errors import NOT_FINITE, real, requirement
+from .errors import IN_RANGE, out_of_range, real, requirement
 from .wire.flower import logger
 from .wire.layout import buffer_names, checked_buffers
 from .wire.npy import pack, record_of, unpack
@@ -85,8 +85,9 @@ class WorkerMomentum:
         Raises
         ------
         ValueError
-            If the update holds a NaN or an infinity. The momentum stays as it was, so that one
-            bad batch costs a node one round; in a momentum it would stay for good.
+            If the update holds a NaN, an infinity or a float64 number that makes a momentum
+            beyond 1e140. The momentum stays as it was, so that one bad batch costs a node one
+            round; in a momentum it would stay for good.
         """
         buffers = buffer_names(update, self._buffers)
         parameters = {
@@ -100,9 +101,9 @@ class WorkerMomentum:
             fresh = np.asarray(np.multiply(1.0 - self._beta, value, dtype=wide))
             if memory is not None and self._beta > 0.0:
                 fresh += np.multiply(self._beta, unpack(memory[name]), dtype=wide)
-            if not np.isfinite(fresh).all():
+            if (wrong := out_of_range(fresh)) is not None:
                 raise requirement(
-                    "update", "be finite", f"{NOT_FINITE} in `{name}`",
+                    "update", IN_RANGE, f"{wrong} in `{name}`",
                     "Lower the rate of the local training, or clip gradients; the momentum "
                     "stays as it was",
                 )

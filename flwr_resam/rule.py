@@ -104,8 +104,8 @@ class Aggregator(Rule):
         Parameters
         ----------
         updates : (n, d) array or Updates
-            Finite real numbers; float32 and float64 keep their dtype, the rest is taken as
-            float32 (float16) or float64 (integers). Not modified.
+            Finite real numbers, at most 1e140 in float64; float32 and float64 keep their
+            dtype, the rest is taken as float32 (float16) or float64 (integers). Not modified.
         f : int
             How many of the rows may be arbitrary.
 
@@ -117,7 +117,7 @@ class Aggregator(Rule):
         Raises
         ------
         ValueError, TypeError
-            If n and f do not meet the rule's need, or the input is malformed or not finite.
+            If n and f do not meet the rule's need, or the input is malformed or out of range.
         """
         return self.step(updates, f=f, state=self.start()).vector
 
@@ -177,17 +177,12 @@ class WeightRule(Aggregator):
 class CoordinateRule(Aggregator):
     """An aggregator that treats each coordinate by itself."""
 
-    scales: ClassVar[bool] = True
-    """Whether a multiple of a column gives that multiple of its result."""
-
     @abstractmethod
     def columns(self, block: Array, f: int) -> Array:
         """Map an (n, width) block, float32 or float64, to its (width,) result."""
 
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
-        return Aggregate(
-            updates.map_coordinates(lambda block: self.columns(block, f), scales=self.scales)
-        )
+        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
 
 
 class PreAggregator(Rule):

@@ -135,6 +135,5 @@ def _along(
     joined = Joined(updates, moved)
     gram = joined.geometry().gram
     # From the origin, the last point, to the displacement, the one before it.
-    products = (gram[:n, n] - gram[:n, n + 1]) * joined.geometry().unit
-    products = np.clip(products, -1e290, 1e290) * joined.geometry().unit
-    return joined.mix(np.eye(n + 1)[:n]).geometry(), np.clip(products, -1e290, 1e290)
+    products = gram[:n, n] - gram[:n, n + 1]
+    return joined.mix(np.eye(n + 1)[:n]).geometry(), products

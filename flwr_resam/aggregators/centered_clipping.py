@@ -57,12 +57,11 @@ class CenteredClipping(Aggregator):
         n = updates.n
         # One point more than the rows: the last output or, before there is one, the origin.
         around = updates if state is None else Joined(updates, state["vector"])
-        geometry = around.geometry()
-        weights = self._weights(geometry.gram[: n + 1, : n + 1], geometry.unit)
+        weights = self._weights(around.geometry().gram[: n + 1, : n + 1])
         vector = around.combine(weights[: around.n])
         return Aggregate(vector, weights[:n], {"vector": vector})
 
-    def _weights(self, gram: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    def _weights(self, gram: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weights of v on the rows and on the point where it starts, the last one of ``gram``."""
         n = len(gram) - 1
         diagonal = np.diagonal(gram)
@@ -71,7 +70,7 @@ class CenteredClipping(Aggregator):
         for _ in range(self.steps):
             inner = gram @ weights
             squared = np.maximum(weights @ inner - 2.0 * inner + diagonal, 0.0)[:n]
-            share = clip_factors(np.sqrt(squared), self.radius / unit, unit=unit) / n
+            share = clip_factors(np.sqrt(squared), self.radius) / n
             weights = weights * (1.0 - share.sum())
             weights[:n] += share
         return weights
@@ -79,5 +78,3 @@ class CenteredClipping(Aggregator):
     def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
         """None exists, whatever n and f are."""
         return float("inf")
-
-

@@ -105,7 +105,7 @@ class Safeguard(Aggregator):
             totals[key] = add_rows(known, sums, followed, rows, share)
             geometry = Updates(totals[key]).geometry()
             centre, reach = majority_centre(geometry)
-            limit = 1.5 * reach * geometry.unit if threshold is None else threshold
+            limit = 1.5 * reach if threshold is None else threshold
             near = within(geometry, centre, 2.0 * limit)
             if threshold is None and not near.all():  # else the floor says nothing
                 floor = _ROUNDING * share * (state["rounds"] % window + 1) * _typical_norm(rows)
@@ -134,5 +134,4 @@ class Safeguard(Aggregator):
 
 def _typical_norm(rows: Updates) -> float:
     """The lower median of the rows' norms."""
-    geometry = rows.geometry()
-    return float(np.sqrt(np.sort(geometry.squared_norms)[(rows.n - 1) // 2])) * geometry.unit
+    return float(np.sqrt(np.sort(rows.geometry().squared_norms)[(rows.n - 1) // 2]))

@@ -29,7 +29,6 @@ class SignMajority(CoordinateRule):
     """
 
     name: ClassVar[str] = "signmajority"
-    scales: ClassVar[bool] = False
 
     def columns(self, block: Array, f: int) -> Array:  # noqa: ARG002
         """Sign of the sum of signs."""

@@ -18,7 +18,8 @@ class Huge(MemorylessAttack):
     """Every entry of a Byzantine row is ``value``, or the largest that the dtype has.
 
     Squares of 1e30 overflow in float32, and one such row next to honest ones takes every digit
-    of these from sums that are not careful.
+    of these from sums that are not careful. A float64 row of more than 1e140 is out of range: the
+    server rejects it and knows that its node is faulty.
 
     Examples
     --------

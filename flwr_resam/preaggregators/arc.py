@@ -37,4 +37,4 @@ class ARC(PreAggregator):
         n = geometry.n
         norms = np.sqrt(geometry.squared_norms)
         limit = np.sort(norms)[n - 1 - (2 * f * (n - f)) // n]
-        return np.diag(clip_factors(norms, float(limit), unit=geometry.unit))
+        return np.diag(clip_factors(norms, float(limit)))

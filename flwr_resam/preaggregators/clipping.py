@@ -47,5 +47,4 @@ class Clipping(PreAggregator):
 
     def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:  # noqa: ARG002
         """The factor of each row, on the diagonal."""
-        norms, unit = np.sqrt(geometry.squared_norms), geometry.unit
-        return np.diag(clip_factors(norms, self.radius / unit, unit=unit))
+        return np.diag(clip_factors(np.sqrt(geometry.squared_norms), self.radius))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..errors import requirement
 from .geometry import Geometry
-from .in_range import in_range
 from .jit import flat_rows, kernels_for
 from .measure import measure
 from .source import Array, Matrix, Row, Rows
@@ -38,7 +37,8 @@ class Updates:
     Raises
     ------
     ValueError, TypeError
-        If the input is not 2-d, not numeric, has no row or holds a NaN or an infinity.
+        If the input is not 2-d, not numeric, has no row or holds a NaN, an infinity or, in
+        float64, a number beyond 1e140.
 
     Examples
     --------
@@ -49,8 +49,6 @@ class Updates:
     >>> updates.combine(np.array([0.5, 0.5]))
     array([1., 2.])
     """
-
-    _shrink: NDArray[np.float64] | None = None
 
     def __init__(
         self, rows: Array | Sequence[Row], *, mixing: NDArray[np.float64] | None = None
@@ -79,17 +77,12 @@ class Updates:
         mixed._source = self._source
         mixed._mixing = mixing if self._mixing is None else mixing @ self._mixing
         mixed._geometry = self.geometry().mix(mixing)
-        mixed._shrink = self._shrink
         return mixed
 
     def geometry(self) -> Geometry:
-        """Measure the rows: inner products, hence norms and distances (one pass, kept).
-
-        Float64 rows more than 1e278 times as far out as the majority are taken to be that far
-        out, here and in what is combined afterwards.
-        """
+        """Measure the rows: inner products, hence norms and distances (one pass, kept)."""
         if self._geometry is None:
-            self._geometry, self._shrink = measure(self._source)
+            self._geometry = measure(self._source)
             if self._mixing is not None:
                 self._geometry = self._geometry.mix(self._mixing)
         return self._geometry
@@ -97,20 +90,17 @@ class Updates:
     def combine(self, weights: NDArray[np.float64]) -> Array:
         """Return the vector ``weights @ rows``, shape (d,), in the rows' dtype and library."""
         weights = weights if self._mixing is None else weights @ self._mixing
-        weights = weights if self._shrink is None else weights * self._shrink
         chosen = np.flatnonzero(weights)
         source = self._source
 
         def weigh(block: Array) -> Array:
             return _product(source, weights[chosen], block)
 
-        return source.map_blocks(weigh if source.single else in_range(weigh), chosen)
+        return source.map_blocks(weigh, chosen)
 
     def visit(self, function: Callable[[int, int, Array], None]) -> None:
         """Call ``function(start, stop, block)`` with the rows of each block of columns."""
         source, mixing = self._source, self._mixing
-        if self._shrink is not None:
-            mixing = (np.eye(self.n) if mixing is None else mixing) * self._shrink
 
         def call(start: int, stop: int, block: Array) -> None:
             rows = block if mixing is None else _rounded(source, mixing, block)
@@ -124,20 +114,14 @@ class Updates:
         xp = self._source.xp
         return xp.zeros((height, self.d), dtype=xp.float64, **self._source.like)
 
-    def map_coordinates(self, rule: Callable[[Array], Array], *, scales: bool = True) -> Array:
-        """Apply ``rule``, an (n, width) block to its (width,) result, to every column.
-
-        ``scales`` says that a multiple of a column gives that multiple of its result, which
-        lets columns be scaled whose sums would leave the range of float64.
-        """
+    def map_coordinates(self, rule: Callable[[Array], Array]) -> Array:
+        """Apply ``rule``, an (n, width) block to its (width,) result, to every column."""
         source, mixing = self._source, self._mixing
-        if mixing is not None and self._shrink is not None:
-            mixing = mixing * self._shrink
 
         def mixed(block: Array) -> Array:
             return rule(block if mixing is None else _rounded(source, mixing, block))
 
-        return source.map_blocks(mixed if source.single or not scales else in_range(mixed))
+        return source.map_blocks(mixed)
 
 
 def _product(source: Matrix, weights: NDArray[np.float64], block: Array) -> Array:
@@ -195,7 +179,6 @@ class Joined(Updates):
             self._mixing[height, width] = 1.0
             plain = _unmixed(self._source)
             self._geometry = plain.geometry().mix(self._mixing)
-            self._shrink = plain._shrink
 
 
 class _WithVector(Matrix):

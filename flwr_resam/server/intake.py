@@ -17,7 +17,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from ..errors import NOT_FINITE
+from ..errors import LARGEST, out_of_range
 from ..momentum import MOMENTUM_KEY
 from ..rows.source import Segments
 from ..rows.threads import in_order, threads_for
@@ -176,7 +176,7 @@ def _row(content: object, layout: Layout, sent: Sequence[NDArray[Any]]) -> Segme
     parts = [entry.view(received[entry.name]) for entry in layout.parameters]
     base = None if arrays[0] == MOMENTUM_KEY else sent
     for index, entry in enumerate(layout.parameters):
-        _check_finite(entry.name, parts[index], None if base is None else base[index])
+        _check_range(entry.name, parts[index], None if base is None else base[index])
     return Segments(parts, base)
 
 
@@ -197,31 +197,30 @@ def _data(record: ArrayRecord, layout: Layout) -> dict[str, bytes]:
     return received
 
 
-def _check_finite(name: str, values: NDArray[Any], base: NDArray[Any] | None) -> None:
-    """Raise for a NaN or an infinity, also one that would come of ``base - values``."""
+def _check_range(name: str, values: NDArray[Any], base: NDArray[Any] | None) -> None:
+    """Raise for what is no entry of a row, also where it would come of ``base - values``."""
     wide = np.result_type(values.dtype, np.float32)
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
         if _is_small(chunk):
             continue
         row = chunk
-        if base is not None:  # what is sent is finite, so that one look at the change suffices
+        if base is not None:  # what is sent is in range, so that one look at the change suffices
             with np.errstate(over="ignore", invalid="ignore"):
                 row = np.subtract(base[start : start + _CHUNK], chunk, dtype=wide)
-        if not np.isfinite(row).all():
-            if np.isfinite(chunk).all():
-                raise ValueError(f"{NOT_FINITE} in the update of `{printable(name)}`")
-            raise ValueError(f"{NOT_FINITE} in `{printable(name)}`")
+        if (wrong := out_of_range(row)) is not None:
+            where = "" if out_of_range(chunk) else "the update of "
+            raise ValueError(f"{wrong} in {where}`{printable(name)}`")
 
 
 def _is_small(values: NDArray[Any]) -> bool:
-    """Whether all are so far within their range that a difference from finite ones is finite.
+    """Whether all are so far within their range that no difference from such in it leaves it.
 
     A NaN is not: it is the extreme of any values that it is among.
     """
     if values.dtype.itemsize < 4:
         return False
-    limit = np.sqrt(np.finfo(values.dtype).max)
+    limit = min(float(np.finfo(values.dtype).max), LARGEST) ** 0.5
     return bool(-limit < values.min() and values.max() < limit)
 
 
