@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import check_positive, check_whole, requirement
 from ..rows.geometry import Geometry
-from ..rows.updates import Array, Joined, Updates
+from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
 from ._memory import add_rows, majority_centre, row_nodes, settle, within
 
@@ -132,7 +132,7 @@ def _along(
         )
     xp = array_namespace(model)
     moved = xp.astype(model, xp.float64) - xp.astype(xp.asarray(state["origin"]), xp.float64)
-    joined = Joined(updates, moved)
+    joined = updates.with_vector(moved)
     gram = joined.geometry().gram
     # From the origin, the last point, to the displacement, the one before it.
     products = gram[:n, n] - gram[:n, n + 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import check_positive, check_whole
 from ..rows.geometry import clip_factors
-from ..rows.updates import Joined, Updates
+from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
 
 
@@ -56,7 +56,7 @@ class CenteredClipping(Aggregator):
     def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
         n = updates.n
         # One point more than the rows: the last output or, before there is one, the origin.
-        around = updates if state is None else Joined(updates, state["vector"])
+        around = updates if state is None else updates.with_vector(state["vector"])
         weights = self._weights(around.geometry().gram[: n + 1, : n + 1])
         vector = around.combine(weights[: around.n])
         return Aggregate(vector, weights[:n], {"vector": vector})

@@ -167,6 +167,25 @@ class Rows(Matrix):
         return block
 
 
+class WithVector(Matrix):
+    """The blocks of a source, each with the same columns of a (d,) vector below."""
+
+    def __init__(self, source: Matrix, vector: Array) -> None:
+        self._base = source
+        self.xp, self.like, self.dtype = source.xp, source.like, source.dtype
+        self._vector = self.xp.asarray(vector, **self.like)
+        self.n, self.d, self.single = source.n + 1, source.d, source.single
+
+    def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
+        """The columns ``start:stop`` of all or of the chosen rows, the vector the last."""
+        rows = None if chosen is None else chosen[chosen < self.n - 1]
+        below = chosen is None or rows is None or len(rows) < len(chosen)
+        parts = [] if rows is not None and not len(rows) else [self._base.read(start, stop, rows)]
+        if below:
+            parts.append(self._vector[None, start:stop])
+        return self.xp.concat(parts, axis=0)
+
+
 def _as_matrix(rows: Array) -> Array:
     """Return the rows as a 2-d floating-point array, or say what is wrong with them."""
     if not is_array_api_obj(rows):

@@ -336,10 +336,10 @@ def test_a_table_takes_one_pass_and_under_attack_a_bounded_number(dtype):
     assert attacked.passes == 2
 
 
-def test_a_mixing_given_at_construction_is_measured():
+def test_mixed_rows_are_measured():
     rows = np.array([[0.0], [2.0], [4.0]])
     pairs = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    assert Updates(rows, mixing=pairs).geometry().squared_distances[0, 1] == 4.0
+    assert Updates(rows).mix(pairs).geometry().squared_distances[0, 1] == 4.0
 
 
 @pytest.mark.parametrize("text", ["arc | gm", "nnm | mda", "gm", "cge"])

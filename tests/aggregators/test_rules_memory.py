@@ -5,7 +5,7 @@ import pytest
 
 from flwr_resam.aggregators import ByzantineSGD, CenteredClipping, Mean, MoNNA, Safeguard
 from flwr_resam.preaggregators import ARC, NNM, Bucketing, Clipping
-from flwr_resam.rows.updates import Joined, Updates
+from flwr_resam.rows.updates import Updates
 from flwr_resam.rule import Round
 from tests import oracles_memory as oracles
 from tests.rules import draw
@@ -255,7 +255,7 @@ def test_a_state_of_another_model_is_refused():
 def test_joined_rows_are_read_behind_a_mixing_too():
     rows, vector = draw(5, 4), np.arange(4.0)
     mixing = np.array([[0.5, 0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 0.2, 0.0, 0.0]])  # one to the origin
-    joined = Joined(Updates(rows).mix(mixing), vector)
+    joined = Updates(rows).mix(mixing).with_vector(vector)
     expected = np.concatenate([mixing @ rows, vector[None]])
     np.testing.assert_allclose(joined.combine(np.array([1.0, 2.0, 3.0])), expected.T @ [1, 2, 3])
     apart = ((expected[:, None] - expected[None]) ** 2).sum(axis=-1)
