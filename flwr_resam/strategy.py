@@ -304,7 +304,7 @@ class Resam(TolerantFedAvg):
         """
         rows = list(admitted.rows.values())
         learnt = layout.learnt
-        round = Round(
+        at = Round(
             server_round, tuple(admitted.rows),
             np.random.default_rng(None if self.seed is None else [self.seed, server_round]),
             lambda: layout.flat(model)[:learnt],
@@ -312,7 +312,7 @@ class Resam(TolerantFedAvg):
         )
         try:
             done = aggregate(
-                self.aggregator, rows, learnt=learnt, f=f, state=self._rule_state, round=round,
+                self.aggregator, rows, learnt=learnt, f=f, state=self._rule_state, at=at,
                 device=self.device,
             )
         except (ArithmeticError, ValueError) as error:

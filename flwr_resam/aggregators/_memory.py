@@ -22,9 +22,9 @@ from ..rule import Round
 _CHUNK = 1 << 13  # columns
 
 
-def row_nodes(round: Round, n: int) -> tuple[int, ...]:
+def row_nodes(at: Round, n: int) -> tuple[int, ...]:
     """The node of each row; the row's number where nodes are unknown."""
-    return round.nodes or tuple(range(n))
+    return at.nodes or tuple(range(n))
 
 
 def add_rows(

@@ -53,7 +53,7 @@ class CenteredClipping(Aggregator):
         check_positive("radius", self.radius, "Use the length of a typical honest row")
         check_whole("steps", self.steps, "Use 3")
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         n = updates.n
         # One point more than the rows: the last output or, before there is one, the origin.
         around = updates if state is None else updates.with_vector(state["vector"])
@@ -75,6 +75,6 @@ class CenteredClipping(Aggregator):
             weights[:n] += share
         return weights
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """None exists, whatever n and f are."""
         return float("inf")

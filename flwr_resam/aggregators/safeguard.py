@@ -82,10 +82,10 @@ class Safeguard(Aggregator):
         nothing = {"nodes": (), "sums": None}
         return {"rounds": 0, "short": nothing, "long": nothing, "dropped": ()}
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         n = updates.n
         state = state or self.start()
-        nodes = row_nodes(round, n)
+        nodes = row_nodes(at, n)
         dropped = set(state["dropped"])
         good = [row for row, node in enumerate(nodes) if node not in dropped]
         if not good:
@@ -126,7 +126,7 @@ class Safeguard(Aggregator):
             following[key] = {"nodes": known, "sums": sums}
         return Aggregate(vector, weights, following)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Unknown with thresholds from the data; none exists with given ones."""
         given = self.short_threshold is not None or self.long_threshold is not None
         return float("inf") if given and f > 0 else None

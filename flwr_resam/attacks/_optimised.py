@@ -64,19 +64,19 @@ class Optimised(Attack):
         return self._rule().start()
 
     def _step(
-        self, honest: NDArray[np.float64], count: int, state: Any, round: Round
+        self, honest: NDArray[np.float64], count: int, state: Any, at: Round
     ) -> tuple[NDArray[np.float64], Any]:
         rule = self._rule()
         f = count if self.f is None else self.f
         mean, direction = honest.mean(axis=0), self.direction(honest)
         rows = np.vstack([honest, np.tile(mean, (count, 1))])
-        draw = int(round.random().integers(2**32))
+        draw = int(at.random().integers(2**32))
         memory = rule.start() if state is None else state
 
         def aggregate(factor: float) -> Any:
             rows[len(honest) :] = np.clip(mean + factor * direction, -LARGEST, LARGEST)
-            again = replace(round, generator=np.random.default_rng(draw))
-            return rule.step(rows, f=f, state=memory, round=again)
+            again = replace(at, generator=np.random.default_rng(draw))
+            return rule.step(rows, f=f, state=memory, at=again)
 
         def damage(factor: float) -> float:
             return float(np.linalg.norm(aggregate(factor).vector - mean))

@@ -36,7 +36,7 @@ class AntiCGE(MemorylessAttack):
     name: ClassVar[str] = "anti-cge"
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """The scaled ``-mu``, for all."""
         mean = honest.mean(axis=0)

@@ -36,7 +36,7 @@ class Huge(MemorylessAttack):
         check_finite("value", self.value)
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """A constant row, for all."""
         return np.full((1, honest.shape[1]), float(self.value))

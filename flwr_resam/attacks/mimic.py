@@ -47,7 +47,7 @@ class Mimic(MemorylessAttack):
             )
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """The chosen row, for all."""
         row = _extreme_row(honest) if self.row is None else self.row

@@ -32,7 +32,7 @@ class ARC(PreAggregator):
 
     name: ClassVar[str] = "arc"
 
-    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:  # noqa: ARG002
+    def mixing(self, geometry: Geometry, f: int, at: Round) -> NDArray[np.float64]:
         """The factor of each row, on the diagonal."""
         n = geometry.n
         norms = np.sqrt(geometry.squared_norms)

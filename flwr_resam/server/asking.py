@@ -105,7 +105,7 @@ class TolerantFedAvg(FedAvg):
         return list(self._questions)
 
     def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]  # noqa: ARG002
+        self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Aggregate what nodes report of their evaluation; a liar ends and moves nothing.
 

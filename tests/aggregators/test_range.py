@@ -41,7 +41,7 @@ def run(rule, rows):
         model = np.full(rows.shape[1], (-1.0) ** number, rows.dtype) * rows.max()
         done = rule.step(
             rows, f=F, state=state,
-            round=Round(number, tuple(range(len(rows))), model=lambda model=model: model),
+            at=Round(number, tuple(range(len(rows))), model=lambda model=model: model),
         )
         state = done.state
         vectors.append(done.vector)

@@ -18,7 +18,7 @@ def run(rule, rounds, f, models=None):
         model = None if models is None else (lambda m=models[number]: m)
         done = rule.step(
             np.array(list(rows.values())), f=f, state=state,
-            round=Round(number + 1, tuple(rows), model=model),
+            at=Round(number + 1, tuple(rows), model=model),
         )
         state = done.state
         out.append(done.vector)
@@ -149,7 +149,7 @@ def test_byzantine_sgd_sees_what_no_single_round_shows():
 
 def test_byzantine_sgd_needs_the_model_from_the_second_round_on():
     rounds = honest(range(5), 2, 2, noise=0.1)
-    with pytest.raises(ValueError, match=r"`round` must hold the model from the first round on"):
+    with pytest.raises(ValueError, match=r"`at` must hold the model from the first round on"):
         run(ByzantineSGD(1.0, 1.0, 10), rounds, 1)
 
 
@@ -237,7 +237,7 @@ def test_states_are_plain_and_not_changed_in_place(rule):
     last = np.array(list(rounds[3].values()))
     again = [
         rule.step(
-            last, f=2, state=state, round=Round(4, tuple(range(7)), model=lambda: models[3])
+            last, f=2, state=state, at=Round(4, tuple(range(7)), model=lambda: models[3])
         ).vector
         for _ in range(2)
     ]
@@ -279,12 +279,12 @@ def test_rules_that_follow_nodes_refuse_rows_that_are_nobodys(rule):
 
 def test_who_is_trusted_does_not_depend_on_who_answers_first():
     rule, rows = MoNNA(trusted=1), np.array([[2.0], [3.0], [50.0]])
-    first = rule.step(rows, f=0, round=Round(1, (12, 13, 14), asked=(10, 11, 12, 13, 14)))
+    first = rule.step(rows, f=0, at=Round(1, (12, 13, 14), asked=(10, 11, 12, 13, 14)))
     assert first.state == {"trusted": 11}
     np.testing.assert_array_equal(first.vector, [0.0])
     assert "trusted node 11" in first.note
     again = rule.step(
-        rows, f=1, state=first.state, round=Round(2, (11, 12, 14), asked=(10, 11, 12, 13, 14))
+        rows, f=1, state=first.state, at=Round(2, (11, 12, 14), asked=(10, 11, 12, 13, 14))
     )
     np.testing.assert_array_equal(again.vector, [2.5])
     assert again.note is None
@@ -296,7 +296,7 @@ def test_nodes_that_come_under_new_ids_each_round_do_not_fill_the_memory():
         nodes = (0, 1, 2, 1000 + 2 * number, 1001 + 2 * number)
         done = rule.step(
             np.ones((5, 8)) * number, f=1, state=state if state is not None else rule.start(),
-            round=Round(number, nodes, model=lambda: np.zeros(8)),
+            at=Round(number, nodes, model=lambda: np.zeros(8)),
         )
         state = done.state
     held = [value for value in _arrays(state) if value.ndim == 2]
@@ -318,6 +318,6 @@ def test_mixed_giants_pull_a_centre_by_the_radius(giant):
     rule = NNM() | CenteredClipping(1.0, 3)
     state = rule.start()
     for number in range(1, 4):
-        done = rule.step(rows, f=3, state=state, round=Round(number))
+        done = rule.step(rows, f=3, state=state, at=Round(number))
         state = done.state
         assert np.abs(done.vector).max() < 3.0 * number + 1.0
