@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+LARGEST = 1e140
+"""The largest entry of a float64 row. Squares of such, summed over any rows and coordinates, are
+far within float64 (1.8e308), so that no rule has to scale what it is given. Of float32 and float16
+every finite value is far within it already."""
 
 NOT_FINITE = "a NaN or an infinity"
+TOO_LARGE = "a number beyond 1e140"
+IN_RANGE = "be finite, and at most 1e140 in float64"
 
 
 def requirement(
@@ -23,6 +32,19 @@ def requirement(
     return error(f"`{parameter}` must {must}. Found {found}. {cure}.")
 
 
+def out_of_range(values: NDArray[Any]) -> str | None:
+    """What keeps floating-point values from being a row: NOT_FINITE, TOO_LARGE, or None.
+
+    Examples
+    --------
+    >>> out_of_range(np.array([1.0, -2e140])), out_of_range(np.array([3e38], np.float32))
+    ('a number beyond 1e140', None)
+    """
+    if values.dtype.itemsize <= 4:
+        return None if np.isfinite(values).all() else NOT_FINITE
+    if (np.abs(values) <= LARGEST).all():
+        return None
+    return TOO_LARGE if np.isfinite(values).all() else NOT_FINITE
 
 
 def whole(value: object) -> int | None:

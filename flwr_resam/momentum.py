@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from .errors import NOT_FINITE, real, requirement
+from .errors import IN_RANGE, out_of_range, real, requirement
 from .wire.flower import logger
 from .wire.instruction import server_round_of, training_of
 from .wire.layout import MOMENTUM_KEY, buffer_names, checked_buffers
@@ -103,9 +103,9 @@ class WorkerMomentum:
         Raises
         ------
         ValueError, TypeError
-            If the update is no mapping of NumPy arrays, or holds a NaN or an infinity. The
-            momentum stays as it was, so that one bad batch costs a node one round; in a momentum
-            it would stay for good.
+            If the update is no mapping of NumPy arrays, or holds a NaN, an infinity or a float64
+            number beyond 1e140. The momentum stays as it was, so that one bad batch costs a node
+            one round; in a momentum it would stay for good.
         """
         _check_update(update)
         buffers = buffer_names(update, self._buffers)
@@ -116,16 +116,16 @@ class WorkerMomentum:
         memory, steps = self._recall(parameters, server_round, training)
         momentum: dict[str, Array] = {}
         for name, value in parameters.items():
+            if (wrong := out_of_range(value)) is not None:
+                raise requirement(
+                    "update", IN_RANGE, f"{wrong} in `{name}`",
+                    "Lower the rate of the local training, or clip gradients; the momentum "
+                    "stays as it was",
+                )
             wide = np.result_type(value.dtype, np.float32)
             fresh = np.asarray(np.multiply(1.0 - self._beta, value, dtype=wide))
             if memory is not None and self._beta > 0.0:
                 fresh += np.multiply(self._beta, unpack(memory[name]), dtype=wide)
-            if not np.isfinite(fresh).all():
-                raise requirement(
-                    "update", "be finite", f"{NOT_FINITE} in `{name}`",
-                    "Lower the rate of the local training, or clip gradients; the momentum "
-                    "stays as it was",
-                )
             momentum[name] = pack(fresh)
         steps += 1
         if self._beta > 0.0:
@@ -282,7 +282,10 @@ def _scaled(momentum: Array, scale: float, dtype: np.dtype[Any]) -> Array:
     """The momentum to send; the one that is kept serves where it is just that."""
     if scale == 1.0 and momentum.dtype == str(dtype):
         return momentum
-    return pack(np.asarray(unpack(momentum) * scale, dtype=dtype))
+    with np.errstate(over="ignore"):  # an average of numbers in range, but for rounding
+        values = unpack(momentum) * scale
+    limit = np.finfo(dtype).max
+    return pack(np.clip(values, -limit, limit).astype(dtype, copy=False))
 
 
 def _warn_of_variances(

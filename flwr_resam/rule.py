@@ -94,8 +94,8 @@ class Aggregator(Rule):
         Parameters
         ----------
         updates : (n, d) array or Updates
-            Finite real numbers; float32 and float64 keep their dtype, the rest is taken as
-            float32 (float16) or float64 (integers). Not modified.
+            Finite real numbers, at most 1e140 in float64; float32 and float64 keep their
+            dtype, the rest is taken as float32 (float16) or float64 (integers). Not modified.
         f : int
             How many of the rows may be arbitrary.
 
@@ -107,11 +107,11 @@ class Aggregator(Rule):
         Raises
         ------
         ValueError, TypeError
-            If n and f do not meet the rule's need, or the input is malformed or not finite.
+            If n and f do not meet the rule's need, or the input is malformed or out of range.
         """
         return self.step(updates, f=f, state=self.start()).vector
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda for n rows, f faults and d coordinates: how resilient the averaging is.
 
         With it, ``||F(x) - mean(x_S)|| <= lambda max_{i, j in S} ||x_i - x_j||`` for every S of
@@ -133,15 +133,15 @@ class Aggregator(Rule):
         *,
         f: int,
         state: Any = None,
-        round: Round | None = None,
+        at: Round | None = None,
     ) -> Aggregate:
         """Aggregate one round's rows; ``state`` is what the last round's step returned."""
         rows = updates if isinstance(updates, Updates) else Updates(updates)
         self.check(rows.n, f)
-        return self._step(rows, operator.index(f), state, round or Round())
+        return self._step(rows, operator.index(f), state, at or Round())
 
     @abstractmethod
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate: ...
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate: ...
 
     def __or__(self, other: object) -> Any:
         if isinstance(other, Rule):
@@ -159,7 +159,7 @@ class WeightRule(Aggregator):
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """The (n,) weights."""
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         weights = self.weights(updates.geometry(), f)
         return Aggregate(updates.combine(weights), weights)
 
@@ -167,17 +167,12 @@ class WeightRule(Aggregator):
 class CoordinateRule(Aggregator):
     """An aggregator that treats each coordinate by itself."""
 
-    scales: ClassVar[bool] = True
-    """Whether a multiple of a column gives that multiple of its result."""
-
     @abstractmethod
     def columns(self, block: Array, f: int) -> Array:
         """Map an (n, width) block, float32 or float64, to its (width,) result."""
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
-        return Aggregate(
-            updates.map_coordinates(lambda block: self.columns(block, f), scales=self.scales)
-        )
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
+        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
 
 
 class PreAggregator(Rule):
@@ -190,18 +185,18 @@ class PreAggregator(Rule):
     keeps_nodes: ClassVar[bool] = True
 
     @abstractmethod
-    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:
+    def mixing(self, geometry: Geometry, f: int, at: Round) -> NDArray[np.float64]:
         """The (n', n) weights; a row's weight that is missing to one lies on the origin."""
 
-    def rows_out(self, n: int, f: int) -> int:  # noqa: ARG002
+    def rows_out(self, n: int, f: int) -> int:
         """How many rows leave for n that enter."""
         return n
 
-    def __call__(self, updates: Array, *, f: int, round: Round | None = None) -> Array:
+    def __call__(self, updates: Array, *, f: int, at: Round | None = None) -> Array:
         """Return the (n', d) mixed rows as an array, to look at; chains never build it."""
         rows = Updates(updates)
         self.check(rows.n, f)
-        mixing = self.mixing(rows.geometry(), operator.index(f), round or Round())
+        mixing = self.mixing(rows.geometry(), operator.index(f), at or Round())
         return array_namespace(updates).stack([rows.combine(weights) for weights in mixing])
 
     def __or__(self, other: object) -> Chain:
@@ -268,17 +263,17 @@ class Chain(Aggregator):
             )
         return self.last
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         rule = self._aggregator()
         mixed = updates
         together = None
         for stage in self.before:
-            mixing = stage.mixing(mixed.geometry(), f, round)
+            mixing = stage.mixing(mixed.geometry(), f, at)
             mixed = mixed.mix(mixing)
             together = mixing if together is None else mixing @ together
         own = all(stage.keeps_nodes for stage in self.before)
-        inner = replace(round, nodes=round.nodes if own else ())
-        done = rule.step(mixed, f=f, state=state, round=inner)
+        inner = replace(at, nodes=at.nodes if own else ())
+        done = rule.step(mixed, f=f, state=state, at=inner)
         weights = None if done.weights is None or together is None else done.weights @ together
         return Aggregate(done.vector, weights, done.state, done.note)
 

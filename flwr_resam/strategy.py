@@ -327,7 +327,7 @@ class Resam(FedAvg):
         return self._run.questions
 
     def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]  # noqa: ARG002
+        self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Aggregate what nodes report of their evaluation; a liar ends and moves nothing.
 

@@ -124,6 +124,15 @@ def test_float16_keeps_its_dtype_on_the_wire_and_float32_in_memory():
     assert state["resam-momentum"]["w"].numpy().dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_average_of_the_largest_numbers_is_no_infinity(dtype):
+    worker = WorkerMomentum(BETA, RecordDict())
+    update = np.full(3, np.finfo(dtype).max, dtype)
+    for number in range(1, 30):
+        sent = worker.step({"w": update}, server_round=number)["w"].numpy()
+        np.testing.assert_allclose(sent, update, rtol=1e-3)
+
+
 @pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan"), "0.9", None, True])
 def test_beta_out_of_range_is_refused_before_any_round(beta):
     with pytest.raises(ValueError, match="0 <= beta < 1"):
@@ -283,7 +292,7 @@ def test_one_bad_batch_costs_a_worker_one_round():
     worker = WorkerMomentum(BETA, RecordDict())
     for number in range(1, 40):
         if number == 3:
-            for bad in (np.nan, np.inf):
+            for bad in (np.nan, np.inf, -2e141):
                 with pytest.raises(ValueError, match="`update` must be finite"):
                     worker.step({"w": np.array([bad, 1.0])}, server_round=number)
             continue

@@ -21,7 +21,7 @@ class LabelFlip(Conduct):
     name: ClassVar[str] = "label-flip"
 
     def answer(
-        self, message: Message, context: Context, call_next: ClientAppCallable  # noqa: ARG002
+        self, message: Message, context: Context, call_next: ClientAppCallable
     ) -> Message:
         """Train on flipped labels, in place of the honest training of this ClientApp."""
         return _FlippedClient(context).handle(message)

@@ -59,7 +59,7 @@ def misconduct(plan: Plan[Attack | Conduct], seed: int = 0) -> Mod:
 
 
 def _attacked(
-    attack: Attack, round: Round, message: Message, context: Context, call_next: ClientAppCallable
+    attack: Attack, at: Round, message: Message, context: Context, call_next: ClientAppCallable
 ) -> Message:
     """Send what the attack makes of the row that the honest handler would have sent."""
     records = list(message.content.array_records.values())
@@ -71,7 +71,7 @@ def _attacked(
         return reply  # an error, or a model that has diverged: there is nothing to make worse
     memory = context.state.get(_MEMORY_KEY)
     state = tuple(a.numpy() for a in memory.values()) if isinstance(memory, ArrayRecord) else ()
-    rows, state = attack.step(row[np.newaxis], 1, state=state, round=round)
+    rows, state = attack.step(row[np.newaxis], 1, state=state, at=at)
     if state is not None:
         arrays: dict[str, Array] = {str(index): Array(rows) for index, rows in enumerate(state)}
         context.state[_MEMORY_KEY] = ArrayRecord(arrays)

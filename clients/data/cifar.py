@@ -75,7 +75,7 @@ class Cifar10Jpeg:
                 arrays += [images, file[f"{part}_labels"]]
         return _dataset(*arrays)
 
-    def download(self, root: Path) -> None:  # noqa: ARG002
+    def download(self, root: Path) -> None:
         """Raise a ValueError."""
         raise no_download("cifar10-jpeg", "which nobody publishes")
 

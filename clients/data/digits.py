@@ -21,7 +21,7 @@ class Digits:
     def check(self, root: Path) -> None:
         """Do nothing: there is no file to find."""
 
-    def read(self, root: Path) -> Dataset:  # noqa: ARG002
+    def read(self, root: Path) -> Dataset:
         """Split what scikit-learn holds, the same way each time."""
         from sklearn.datasets import load_digits
 
@@ -32,6 +32,6 @@ class Digits:
         cut = len(labels) * 4 // 5
         return Dataset(images[:cut], labels[:cut], images[cut:], labels[cut:], classes=10)
 
-    def download(self, root: Path) -> None:  # noqa: ARG002
+    def download(self, root: Path) -> None:
         """Raise a ValueError."""
         raise no_download("digits", "which comes with scikit-learn")

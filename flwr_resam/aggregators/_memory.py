@@ -13,6 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
+from ..errors import LARGEST
 from ..rows.geometry import Geometry
 from ..rows.threads import in_order, threads_for
 from ..rows.updates import Array, Updates
@@ -21,9 +22,9 @@ from ..rule import Round
 _CHUNK = 1 << 13  # columns
 
 
-def row_nodes(round: Round, n: int) -> tuple[int, ...]:
+def row_nodes(at: Round, n: int) -> tuple[int, ...]:
     """The node of each row; the row's number where nodes are unknown."""
-    return round.nodes or tuple(range(n))
+    return at.nodes or tuple(range(n))
 
 
 def add_rows(
@@ -97,8 +98,7 @@ def settle(
 def majority_centre(geometry: Geometry) -> tuple[int, float]:
     """The row with the smallest ball that holds more than half of the rows, and its radius.
 
-    Whenever some row has more than half of the rows within a threshold, this one has. The
-    radius is in the geometry's unit.
+    Whenever some row has more than half of the rows within a threshold, this one has.
     """
     reach = np.sort(geometry.squared_distances, axis=1)[:, geometry.n // 2]
     row = int(np.argmin(reach))
@@ -106,13 +106,10 @@ def majority_centre(geometry: Geometry) -> tuple[int, float]:
 
 
 def within(geometry: Geometry, row: int, limit: float) -> NDArray[np.bool_]:
-    """Which rows lie at most ``limit``, in the rows' own units, from ``row``."""
-    return np.asarray(np.sqrt(geometry.squared_distances[row]) <= limit / geometry.unit)
+    """Which rows lie at most ``limit`` from ``row``."""
+    return np.asarray(np.sqrt(geometry.squared_distances[row]) <= limit)
 
 
 def _add(left: Any, right: Any) -> Any:
-    """The sum of two arrays; what only faulty rows reach saturates instead of overflowing."""
-    xp = array_namespace(left, right)
-    most = 8e307
-    with np.errstate(over="ignore"):
-        return xp.clip(left + right, -most, most)
+    """The sum of two arrays; one that would leave the range of rows stops at its end."""
+    return array_namespace(left, right).clip(left + right, -LARGEST, LARGEST)

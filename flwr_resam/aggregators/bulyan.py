@@ -42,7 +42,7 @@ class Bulyan(Aggregator):
         """Whether enough rows are left for the second step."""
         return n >= 4 * f + 3
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         chosen = choose(updates.geometry().squared_distances, f)
 
         def columns(block: Array) -> Array:

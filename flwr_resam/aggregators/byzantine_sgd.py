@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import check_positive, check_whole, requirement
 from ..rows.geometry import Geometry
-from ..rows.updates import Array, Joined, Updates
+from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
 from ._memory import add_rows, majority_centre, row_nodes, settle, within
 
@@ -73,10 +73,10 @@ class ByzantineSGD(Aggregator):
         """Nothing remembered, nobody dropped."""
         return {"rounds": 0, "nodes": (), "sums": None, "along": (), "origin": None, "dropped": ()}
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         state = state or self.start()
-        nodes = row_nodes(round, updates.n)
-        model = None if round.model is None else round.model()
+        nodes = row_nodes(at, updates.n)
+        model = None if at.model is None else at.model()
         geometry, products = _along(updates, model, state)
         before: dict[int, float] = dict(zip(state["nodes"], state["along"], strict=True))
         along = products + np.array([before.get(node, 0.0) for node in nodes])
@@ -113,7 +113,7 @@ class ByzantineSGD(Aggregator):
         drift = within(sums, majority_centre(sums)[0], limit)
         return rows & drift & (abs(along - np.median(along)) <= self.diameter * limit)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """None exists for f > 0."""
         return float("inf") if f > 0 else None
 
@@ -127,14 +127,13 @@ def _along(
         return updates.geometry(), np.zeros(n)
     if model is None or state["origin"] is None:
         raise requirement(
-            "round", "hold the model from the first round on", "no model",
+            "at", "hold the model from the first round on", "no model",
             "Give `Round(model=lambda: theta)`, as `Resam` does",
         )
     xp = array_namespace(model)
     moved = xp.astype(model, xp.float64) - xp.astype(xp.asarray(state["origin"]), xp.float64)
-    joined = Joined(updates, moved)
+    joined = updates.with_vector(moved)
     gram = joined.geometry().gram
     # From the origin, the last point, to the displacement, the one before it.
-    products = (gram[:n, n] - gram[:n, n + 1]) * joined.geometry().unit
-    products = np.clip(products, -1e290, 1e290) * joined.geometry().unit
-    return joined.mix(np.eye(n + 1)[:n]).geometry(), np.clip(products, -1e290, 1e290)
+    products = gram[:n, n] - gram[:n, n + 1]
+    return joined.mix(np.eye(n + 1)[:n]).geometry(), products

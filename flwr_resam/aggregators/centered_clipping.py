@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import check_positive, check_whole
 from ..rows.geometry import clip_factors
-from ..rows.updates import Joined, Updates
+from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
 
 
@@ -53,16 +53,15 @@ class CenteredClipping(Aggregator):
         check_positive("radius", self.radius, "Use the length of a typical honest row")
         check_whole("steps", self.steps, "Use 3")
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         n = updates.n
         # One point more than the rows: the last output or, before there is one, the origin.
-        around = updates if state is None else Joined(updates, state["vector"])
-        geometry = around.geometry()
-        weights = self._weights(geometry.gram[: n + 1, : n + 1], geometry.unit)
+        around = updates if state is None else updates.with_vector(state["vector"])
+        weights = self._weights(around.geometry().gram[: n + 1, : n + 1])
         vector = around.combine(weights[: around.n])
         return Aggregate(vector, weights[:n], {"vector": vector})
 
-    def _weights(self, gram: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    def _weights(self, gram: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weights of v on the rows and on the point where it starts, the last one of ``gram``."""
         n = len(gram) - 1
         diagonal = np.diagonal(gram)
@@ -71,13 +70,11 @@ class CenteredClipping(Aggregator):
         for _ in range(self.steps):
             inner = gram @ weights
             squared = np.maximum(weights @ inner - 2.0 * inner + diagonal, 0.0)[:n]
-            share = clip_factors(np.sqrt(squared), self.radius / unit, unit=unit) / n
+            share = clip_factors(np.sqrt(squared), self.radius) / n
             weights = weights * (1.0 - share.sum())
             weights[:n] += share
         return weights
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """None exists, whatever n and f are."""
         return float("inf")
-
-

@@ -46,6 +46,6 @@ class CGE(WeightRule):
         weights[kept] = 1.0 / len(kept)
         return weights
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda: 0 without faults, else none exists."""
         return 0.0 if f == 0 else float("inf")

@@ -41,11 +41,11 @@ class GeometricMedian(WeightRule):
 
     name: ClassVar[str] = "gm"
 
-    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:  # noqa: ARG002
+    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """The barycentric weights of the median."""
         return median_weights(geometry)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""
         return 1.0 + math.sqrt((n - f) ** 2 / (n * (n - 2 * f)))
 

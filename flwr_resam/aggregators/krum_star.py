@@ -41,6 +41,6 @@ class KrumStar(WeightRule):
         weights[int(np.argmin(scores))] = 1.0
         return weights
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""
         return 1.0 + math.sqrt((n - f) / (n - 2 * f))

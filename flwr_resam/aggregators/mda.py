@@ -57,14 +57,14 @@ class MDA(WeightRule):
         """The rows that are averaged, and whether their diameter is the least."""
         return smallest_diameter(geometry.squared_distances, geometry.n - f)
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         subset = self.subset(updates.geometry(), f)
         weights = _equal(subset, updates.n)
         found = 1.0 + subset.factor
         note = None if found == 2.0 else _NOTE.format(found - 1.0, found * f / (updates.n - f))
         return Aggregate(updates.combine(weights), weights, note=note)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""
         return 2.0 * f / (n - f)
 

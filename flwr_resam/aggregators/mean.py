@@ -29,18 +29,18 @@ class Mean(WeightRule):
     name: ClassVar[str] = "mean"
     need: ClassVar[str] = "n >= 1"
 
-    def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
+    def admits(self, n: int, f: int) -> bool:
         """Whatever f is: the baseline runs, and falls."""
         return n >= 1
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         weights = np.full(updates.n, 1.0 / updates.n)  # the same whatever the geometry is
         return Aggregate(updates.combine(weights), weights)
 
-    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:  # noqa: ARG002
+    def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """1/n each."""
         return np.full(geometry.n, 1.0 / geometry.n)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda: 0 without faults, else none exists."""
         return 0.0 if f == 0 else float("inf")

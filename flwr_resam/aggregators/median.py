@@ -30,7 +30,7 @@ class Median(CoordinateRule):
 
     name: ClassVar[str] = "cwmed"
 
-    def columns(self, block: Array, f: int) -> Array:  # noqa: ARG002
+    def columns(self, block: Array, f: int) -> Array:
         """Mean of the one or two middle values."""
         return median(block)
 

@@ -51,11 +51,11 @@ class MoNNA(Aggregator):
         """Refuse what is no row's number."""
         check_whole("trusted", self.trusted, "Rows are numbered from 0", least=0)
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         n = updates.n
-        nodes = row_nodes(round, n)
+        nodes = row_nodes(at, n)
         if state is None:
-            asked = round.asked or nodes
+            asked = at.asked or nodes
             if self.trusted >= len(asked):
                 raise requirement(
                     "trusted", "be less than the number of rows",
@@ -70,7 +70,7 @@ class MoNNA(Aggregator):
         weights = _nearest(updates.geometry(), nodes.index(trusted), n - f)
         return Aggregate(updates.combine(weights), weights, state)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda: 0 without faults, else none exists for sets without the trusted row."""
         return 0.0 if f == 0 else float("inf")
 

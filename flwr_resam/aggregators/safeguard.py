@@ -82,10 +82,10 @@ class Safeguard(Aggregator):
         nothing = {"nodes": (), "sums": None}
         return {"rounds": 0, "short": nothing, "long": nothing, "dropped": ()}
 
-    def _step(self, updates: Updates, f: int, state: Any, round: Round) -> Aggregate:  # noqa: ARG002
+    def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
         n = updates.n
         state = state or self.start()
-        nodes = row_nodes(round, n)
+        nodes = row_nodes(at, n)
         dropped = set(state["dropped"])
         good = [row for row, node in enumerate(nodes) if node not in dropped]
         if not good:
@@ -105,7 +105,7 @@ class Safeguard(Aggregator):
             totals[key] = add_rows(known, sums, followed, rows, share)
             geometry = Updates(totals[key]).geometry()
             centre, reach = majority_centre(geometry)
-            limit = 1.5 * reach * geometry.unit if threshold is None else threshold
+            limit = 1.5 * reach if threshold is None else threshold
             near = within(geometry, centre, 2.0 * limit)
             if threshold is None and not near.all():  # else the floor says nothing
                 floor = _ROUNDING * share * (state["rounds"] % window + 1) * _typical_norm(rows)
@@ -126,7 +126,7 @@ class Safeguard(Aggregator):
             following[key] = {"nodes": known, "sums": sums}
         return Aggregate(vector, weights, following)
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Unknown with thresholds from the data; none exists with given ones."""
         given = self.short_threshold is not None or self.long_threshold is not None
         return float("inf") if given and f > 0 else None
@@ -134,5 +134,4 @@ class Safeguard(Aggregator):
 
 def _typical_norm(rows: Updates) -> float:
     """The lower median of the rows' norms."""
-    geometry = rows.geometry()
-    return float(np.sqrt(np.sort(geometry.squared_norms)[(rows.n - 1) // 2])) * geometry.unit
+    return float(np.sqrt(np.sort(rows.geometry().squared_norms)[(rows.n - 1) // 2]))

@@ -29,13 +29,12 @@ class SignMajority(CoordinateRule):
     """
 
     name: ClassVar[str] = "signmajority"
-    scales: ClassVar[bool] = False
 
-    def columns(self, block: Array, f: int) -> Array:  # noqa: ARG002
+    def columns(self, block: Array, f: int) -> Array:
         """Sign of the sum of signs."""
         xp = array_namespace(block)
         return xp.sign(xp.sum(xp.sign(block), axis=0))
 
-    def coefficient(self, n: int, f: int, d: int) -> float | None:  # noqa: ARG002
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
         """None exists, whatever n and f are."""
         return float("inf")

@@ -10,14 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
-from ..rows.sums import mean_of
+from ..errors import LARGEST, requirement
 from ..rule import Aggregator, Round
 from .attack import Attack
 
 _COARSE = 2.0 ** np.arange(-3, 8)
 _FINE = 10
-_LARGEST = float(np.finfo(np.float64).max)
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -66,22 +64,22 @@ class Optimised(Attack):
         return self._rule().start()
 
     def _step(
-        self, honest: NDArray[np.float64], count: int, state: Any, round: Round
+        self, honest: NDArray[np.float64], count: int, state: Any, at: Round
     ) -> tuple[NDArray[np.float64], Any]:
         rule = self._rule()
         f = count if self.f is None else self.f
-        mean, direction = mean_of(honest), self.direction(honest)
+        mean, direction = honest.mean(axis=0), self.direction(honest)
         rows = np.vstack([honest, np.tile(mean, (count, 1))])
-        draw = int(round.random().integers(2**32))
+        draw = int(at.random().integers(2**32))
         memory = rule.start() if state is None else state
 
         def aggregate(factor: float) -> Any:
-            rows[len(honest) :] = np.clip(mean + factor * direction, -_LARGEST, _LARGEST)
-            again = replace(round, generator=np.random.default_rng(draw))
-            return rule.step(rows, f=f, state=memory, round=again)
+            rows[len(honest) :] = np.clip(mean + factor * direction, -LARGEST, LARGEST)
+            again = replace(at, generator=np.random.default_rng(draw))
+            return rule.step(rows, f=f, state=memory, at=again)
 
         def damage(factor: float) -> float:
-            return _distance(aggregate(factor).vector, mean)
+            return float(np.linalg.norm(aggregate(factor).vector - mean))
 
         kept = aggregate(_line_search(damage)).state
         return rows[len(honest) :], kept
@@ -93,16 +91,6 @@ class Optimised(Attack):
                 f"Write {type(self).__name__}(aggregator=MDA()), say",
             )
         return self.aggregator
-
-
-def _distance(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """``||x - y||``, also where squares leave the range of float64."""
-    found = np.linalg.norm(left - right)
-    if np.isfinite(found):
-        return float(found)
-    apart = left * 0.5 - right * 0.5
-    unit = np.abs(apart).max()
-    return float(2.0 * unit * np.linalg.norm(apart / unit))
 
 
 def _line_search(score: Callable[[float], float]) -> float:

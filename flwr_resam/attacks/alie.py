@@ -55,7 +55,7 @@ class ALIE(MemorylessAttack):
         if self.f is not None:
             check_whole("f", self.f, "Give the number of Byzantine workers, or leave it out")
 
-    def against(self, aggregator: Aggregator, f: int) -> Attack:  # noqa: ARG002
+    def against(self, aggregator: Aggregator, f: int) -> Attack:
         """Fill in the faults for the published z."""
         return self if self.z is not None or self.f is not None else replace(self, f=f)
 
@@ -65,7 +65,7 @@ class ALIE(MemorylessAttack):
         self._factor(honest, count)
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """``mu - z sigma``, for all."""
         mean, deviation = mean_and_deviation(honest)

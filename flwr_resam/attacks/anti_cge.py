@@ -8,12 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows.sums import mean_of
 from ..rule import Round
 from .attack import MemorylessAttack
 
 _BELOW = 1.0 - 1e-4
-_SMALL = 2.0**-64
 
 
 @dataclass(frozen=True)
@@ -38,27 +36,13 @@ class AntiCGE(MemorylessAttack):
     name: ClassVar[str] = "anti-cge"
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """The scaled ``-mu``, for all."""
-        mean = mean_of(honest)
+        mean = honest.mean(axis=0)
         length = np.linalg.norm(mean)
         if length == 0.0:
             return np.zeros((1, honest.shape[1]))
         norms = np.linalg.norm(honest, axis=1)
         place = min(len(norms) - 1, max(0, len(norms) - count))
-        with np.errstate(over="ignore", invalid="ignore"):
-            factor = _BELOW * np.sort(norms)[place] / length
-        if np.isfinite(length) and np.isfinite(factor):
-            return np.asarray(-mean[None] * factor)
-        direction = mean / np.abs(mean).max()
-        direction /= np.linalg.norm(direction)
-        target = _BELOW * np.sort(_small_norms(honest))[place]
-        return np.asarray(-direction[None] * target / _SMALL)
-
-
-def _small_norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Norms whose squares leave the range of float64, times a factor that makes them fit."""
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    unit = np.where(largest > 0.0, largest, 1.0)
-    return np.asarray(largest[:, 0] * _SMALL * np.linalg.norm(rows / unit, axis=1))
+        return np.asarray(-mean[None] * (_BELOW * np.sort(norms)[place] / length))

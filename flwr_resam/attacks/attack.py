@@ -46,7 +46,7 @@ class Attack(Named, ABC):
     columnwise: ClassVar[bool] = False
 
     def __call__(
-        self, honest: NDArray[Any], count: int, *, round: Round | None = None
+        self, honest: NDArray[Any], count: int, *, at: Round | None = None
     ) -> NDArray[Any]:
         """Return what ``count`` Byzantine workers send, without memory of other rounds.
 
@@ -56,7 +56,7 @@ class Attack(Named, ABC):
             The rows of the honest workers.
         count : int
             How many Byzantine rows to make.
-        round : Round, optional
+        at : Round, optional
             The round, for attacks that change over time or draw at random. Its nodes, where
             known, are those of the honest rows and then the Byzantine ones.
 
@@ -65,14 +65,14 @@ class Attack(Named, ABC):
         (count, d) array
             In the dtype of ``honest``; of whole numbers in float64.
         """
-        return self.step(honest, count, state=self.start(), round=round)[0].copy()
+        return self.step(honest, count, state=self.start(), at=at)[0].copy()
 
     def start(self) -> Any:
         """The state before the first round."""
         return None
 
     def step(
-        self, honest: NDArray[Any], count: int, *, state: Any = None, round: Round | None = None
+        self, honest: NDArray[Any], count: int, *, state: Any = None, at: Round | None = None
     ) -> tuple[NDArray[Any], Any]:
         """Return one round's rows, and the state that the next round's step takes.
 
@@ -88,30 +88,30 @@ class Attack(Named, ABC):
             honest = honest.astype(np.float64)
         self.check(len(honest), count)
         if not self.columnwise:
-            rows, state = self._made(honest, count, state, round or Round())
+            rows, state = self._made(honest, count, state, at or Round())
             return _for_each(rows, count), state
 
         def make(start: int) -> NDArray[Any]:
             part = honest[:, start : start + _COLUMNS]
-            return self._made(part, count, state, round or Round())[0]
+            return self._made(part, count, state, at or Round())[0]
 
         starts = range(0, max(1, honest.shape[1]), _COLUMNS)
         parts = in_order(make, starts, threads_for(honest.size))
         return _for_each(np.concatenate(list(parts), axis=1), count), state
 
     def _made(
-        self, honest: NDArray[Any], count: int, state: Any, round: Round
+        self, honest: NDArray[Any], count: int, state: Any, at: Round
     ) -> tuple[NDArray[Any], Any]:
         """Rows made in float64, clipped to what the dtype of the honest ones can hold."""
         given = honest if self.columnwise else honest.astype(np.float64)
         with np.errstate(over="ignore"):  # what leaves the range of float64 is clipped, too
-            rows, state = self._step(given, count, state, round)
+            rows, state = self._step(given, count, state, at)
         if self.finite and np.issubdtype(honest.dtype, np.floating):
             limit = np.finfo(honest.dtype).max
             rows = np.clip(rows, -limit, limit)
         return rows.astype(honest.dtype), state
 
-    def against(self, aggregator: Aggregator, f: int) -> Attack:  # noqa: ARG002
+    def against(self, aggregator: Aggregator, f: int) -> Attack:
         """Return the attack on this defender; most attacks don't ask who it is."""
         return self
 
@@ -127,7 +127,7 @@ class Attack(Named, ABC):
 
     @abstractmethod
     def _step(
-        self, honest: NDArray[np.float64], count: int, state: Any, round: Round
+        self, honest: NDArray[np.float64], count: int, state: Any, at: Round
     ) -> tuple[NDArray[np.float64], Any]: ...
 
 
@@ -136,14 +136,14 @@ class MemorylessAttack(Attack):
 
     @abstractmethod
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """The (count, d) Byzantine rows, or (1, d): the row that all of them send."""
 
     def _step(
-        self, honest: NDArray[np.float64], count: int, state: Any, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, state: Any, at: Round
     ) -> tuple[NDArray[np.float64], Any]:
-        return self.rows(honest, count, round), None
+        return self.rows(honest, count, at), None
 
 
 def _for_each(rows: NDArray[Any], count: int) -> NDArray[Any]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import check_finite
-from ..rows.sums import mean_of
 from ..rule import Round
 from .attack import MemorylessAttack
 
@@ -41,7 +40,7 @@ class FOE(MemorylessAttack):
         check_finite("epsilon", self.epsilon)
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """``-epsilon mu``, for all."""
-        return np.asarray(-self.epsilon * mean_of(honest)[None])
+        return np.asarray(-self.epsilon * honest.mean(axis=0, dtype=np.float64)[None])

@@ -38,7 +38,7 @@ class Gaussian(MemorylessAttack):
             raise requirement("std", "be above 0 and finite", self.std, "Use 200, as the paper")
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """Count rows of noise."""
-        return round.random().normal(0.0, self.std, (count, honest.shape[1]))
+        return at.random().normal(0.0, self.std, (count, honest.shape[1]))

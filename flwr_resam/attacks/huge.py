@@ -18,7 +18,8 @@ class Huge(MemorylessAttack):
     """Every entry of a Byzantine row is ``value``, or the largest that the dtype has.
 
     Squares of 1e30 overflow in float32, and one such row next to honest ones takes every digit
-    of these from sums that are not careful.
+    of these from sums that are not careful. A float64 row of more than 1e140 is out of range: the
+    server rejects it and knows that its node is faulty.
 
     Examples
     --------
@@ -35,7 +36,7 @@ class Huge(MemorylessAttack):
         check_finite("value", self.value)
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """A constant row, for all."""
         return np.full((1, honest.shape[1]), float(self.value))

@@ -47,7 +47,7 @@ class Mimic(MemorylessAttack):
             )
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """The chosen row, for all."""
         row = _extreme_row(honest) if self.row is None else self.row
@@ -60,13 +60,8 @@ def _extreme_row(honest: NDArray[np.float64]) -> int:
     With the rows C about their mean and C C^T = V L V^T, row i's coordinate along the k-th
     direction is sqrt(L_k) V_ik, so the (h, h) product is enough.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        centred = honest - honest.mean(axis=0)
-    scale = np.abs(centred).max(initial=0.0)
-    if scale == 0.0:
+    centred = honest - honest.mean(axis=0)
+    if not centred.any():
         return 0
-    if not np.isfinite(scale) and np.isfinite(honest).all():
-        return _extreme_row(honest * 2.0**-64)
-    centred /= scale
     top = np.abs(np.linalg.eigh(centred @ centred.T)[1][:, -1])
     return int(np.flatnonzero(top >= top.max() * (1.0 - 1e-9))[0])

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ..rule import Round
 from .attack import MemorylessAttack
 
-_FAR = 2.0**1000
-
 
 @dataclass(frozen=True)
 class MinMax(MemorylessAttack):
@@ -39,7 +37,7 @@ class MinMax(MemorylessAttack):
     honest_needed: ClassVar[int] = 2
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """``mu - gamma sigma``, for all."""
         return shifted(honest, _min_max_factor)[None]
@@ -50,16 +48,12 @@ def shifted(
     factor: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
 ) -> NDArray[np.float64]:
     """``mu - gamma sigma``, with gamma by ``factor`` from the rows about mu and sigma."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = honest.mean(axis=0)
-        centred = honest - mean
+    mean = honest.mean(axis=0)
+    centred = honest - mean
     scale = np.abs(centred).max(initial=0.0)
     if scale == 0.0:
         return np.asarray(mean)
-    if not scale < _FAR and np.isfinite(honest).all():  # no room for sums, or for gamma sigma
-        return shifted(honest * 2.0**-64, factor) * 2.0**64
-    # About the mean and in units of the farthest entry no square leaves the range of float64.
-    centred = centred / scale
+    centred = centred / scale  # the condition on gamma is of the fourth degree in the rows
     sigma = np.sqrt((centred**2).sum(axis=0) / (len(honest) - 1))
     return np.asarray(mean - scale * factor(centred, sigma) * sigma)
 

@@ -33,7 +33,7 @@ class MinSum(MemorylessAttack):
     honest_needed: ClassVar[int] = 2
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """``mu - gamma sigma``, for all."""
         return shifted(honest, _min_sum_factor)[None]

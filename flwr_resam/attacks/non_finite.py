@@ -28,7 +28,7 @@ class NonFinite(MemorylessAttack):
     finite: ClassVar[bool] = False
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """A row of the three in turn, for all."""
         return np.resize(np.array([np.nan, np.inf, -np.inf]), (1, honest.shape[1]))

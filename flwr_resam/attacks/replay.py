@@ -46,7 +46,7 @@ class Replay(Attack):
         return ()
 
     def _step(
-        self, honest: NDArray[np.float64], count: int, state: Any, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, state: Any, at: Round
     ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
         past = tuple(rows for rows in state or () if rows.shape[1] == honest.shape[1])
         past = (*past, honest)[-(self.rounds + 1) :]

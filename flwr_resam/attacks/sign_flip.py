@@ -34,7 +34,7 @@ class SignFlip(MemorylessAttack):
     knowledge: ClassVar[str] = "alone"
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """Minus the honest rows, in turn."""
         return -in_turn(honest, count)

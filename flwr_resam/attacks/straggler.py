@@ -28,7 +28,7 @@ class Straggler(Attack):
     >>> attack, state = Straggler(every=2), None
     >>> for number in (1, 2, 3):
     ...     honest = np.array([[float(number)]])
-    ...     rows, state = attack.step(honest, 1, state=state, round=Round(number))
+    ...     rows, state = attack.step(honest, 1, state=state, at=Round(number))
     ...     print(rows)
     [[1.]]
     [[1.]]
@@ -50,9 +50,9 @@ class Straggler(Attack):
         return ()
 
     def _step(
-        self, honest: NDArray[np.float64], count: int, state: Any, round: Round
+        self, honest: NDArray[np.float64], count: int, state: Any, at: Round
     ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
-        fresh = (round.number - 1) % self.every == 0
+        fresh = (at.number - 1) % self.every == 0
         late = not fresh and state and state[0].shape[1] == honest.shape[1]
         finished = state[0] if late else honest
         return in_turn(finished, count), (finished,)

@@ -31,7 +31,7 @@ class Zero(MemorylessAttack):
     knowledge: ClassVar[str] = "alone"
 
     def rows(
-        self, honest: NDArray[np.float64], count: int, round: Round  # noqa: ARG002
+        self, honest: NDArray[np.float64], count: int, at: Round
     ) -> NDArray[np.float64]:
         """A row of zeros, for all."""
         return np.zeros((1, honest.shape[1]))

@@ -11,6 +11,7 @@ import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from numpy.typing import NDArray
 
+from ..errors import out_of_range
 from ..rows.source import Segments
 from ..wire.layout import MOMENTUM_KEY, Entry, Layout
 from ..wire.npy import unpack
@@ -60,12 +61,12 @@ class Form:
         return None
 
     def row(self, reply: Message) -> NDArray[Any] | None:
-        """Read one reply's row; None where it is not in this form, or not finite."""
+        """Read one reply's row; None where it is not in this form or range."""
         row = np.empty(self.layout.size, self.layout.dtype)
         return row if self.read(reply, row) else None
 
     def read(self, reply: Message, row: NDArray[Any]) -> bool:
-        """Write one reply's row into ``row``; say whether it is in this form, and finite."""
+        """Write one reply's row into ``row``; say whether it is in this form and range."""
         try:
             (key, record), = reply.content.array_records.items()
             if key != self.key or len(record) != len(self.layout.entries):
@@ -77,7 +78,7 @@ class Form:
             return False
         base = None if self.key == MOMENTUM_KEY else self.base
         Segments(parts, base).read(0, self.layout.size, row)
-        return bool(np.isfinite(row).all())
+        return out_of_range(row) is None
 
     def reply(self, instruction: Message, row: NDArray[Any]) -> Message:
         """Answer ``instruction`` with a row of one's own."""

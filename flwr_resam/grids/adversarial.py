@@ -196,7 +196,7 @@ class AdversarialGrid(GridWrapper):
             return []
         honest, nodes = _rows(form, replies)
         byzantine = tuple(message.metadata.dst_node_id for message in instructions)
-        round = Round(
+        at = Round(
             self._round, (*nodes, *byzantine), self._generator(index, "attack"),
             lambda: np.concatenate(form.base), asked,
         )
@@ -206,7 +206,7 @@ class AdversarialGrid(GridWrapper):
             logger.log(WARNING, "`%s` is silent: %s", attack, error)
             return []
         rows, self._states[index] = attack.step(
-            honest, len(byzantine), state=self._states[index], round=round
+            honest, len(byzantine), state=self._states[index], at=at
         )
         for instruction in instructions:
             number_message(instruction)

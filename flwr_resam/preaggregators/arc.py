@@ -32,9 +32,9 @@ class ARC(PreAggregator):
 
     name: ClassVar[str] = "arc"
 
-    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:  # noqa: ARG002
+    def mixing(self, geometry: Geometry, f: int, at: Round) -> NDArray[np.float64]:
         """The factor of each row, on the diagonal."""
         n = geometry.n
         norms = np.sqrt(geometry.squared_norms)
         limit = np.sort(norms)[n - 1 - (2 * f * (n - f)) // n]
-        return np.diag(clip_factors(norms, float(limit), unit=geometry.unit))
+        return np.diag(clip_factors(norms, float(limit)))

@@ -49,7 +49,7 @@ class Bucketing(PreAggregator):
         if self.s is not None:
             check_whole("s", self.s, "Leave it out for the largest that the faults allow")
 
-    def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
+    def admits(self, n: int, f: int) -> bool:
         """Any rows can be shuffled; the next stage's need counts."""
         return n >= 1
 
@@ -57,11 +57,11 @@ class Bucketing(PreAggregator):
         """ceil(n / s)."""
         return -(-n // self._size(n, f))
 
-    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:
+    def mixing(self, geometry: Geometry, f: int, at: Round) -> NDArray[np.float64]:
         """One over the bucket's size, on its rows."""
         n = geometry.n
         size = self._size(n, f)
-        order = round.random().permutation(n)
+        order = at.random().permutation(n)
         mixing = np.zeros((self.rows_out(n, f), n))
         for bucket in range(len(mixing)):
             rows = order[bucket * size : (bucket + 1) * size]

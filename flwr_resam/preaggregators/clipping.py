@@ -41,11 +41,10 @@ class Clipping(PreAggregator):
         """Refuse what is no length."""
         check_positive("radius", self.radius, "Use the length of a typical honest row")
 
-    def admits(self, n: int, f: int) -> bool:  # noqa: ARG002
+    def admits(self, n: int, f: int) -> bool:
         """Whatever f is."""
         return n >= 1
 
-    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:  # noqa: ARG002
+    def mixing(self, geometry: Geometry, f: int, at: Round) -> NDArray[np.float64]:
         """The factor of each row, on the diagonal."""
-        norms, unit = np.sqrt(geometry.squared_norms), geometry.unit
-        return np.diag(clip_factors(norms, self.radius / unit, unit=unit))
+        return np.diag(clip_factors(np.sqrt(geometry.squared_norms), self.radius))

@@ -33,7 +33,7 @@ class NNM(PreAggregator):
 
     name: ClassVar[str] = "nnm"
 
-    def mixing(self, geometry: Geometry, f: int, round: Round) -> NDArray[np.float64]:  # noqa: ARG002
+    def mixing(self, geometry: Geometry, f: int, at: Round) -> NDArray[np.float64]:
         """1 / (n - f) on each row's nearest ones."""
         n = geometry.n
         nearest = np.argsort(geometry.squared_distances, axis=1, kind="stable")[:, : n - f]

@@ -13,25 +13,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-_MEASURED = 1e139
-
 
 @dataclass(frozen=True)
 class Geometry:
-    """Inner products of n rows and the origin about a centre, in units of ``unit``.
+    """Inner products of n rows and the origin about a centre.
+
+    Rows within the range of `Updates` have squares far within float64. Float64 rows less than
+    about 1e-150 apart do not: their distance may come out as 0, as that of equal rows does.
 
     Attributes
     ----------
     gram : (n + 1, n + 1) float64
-        ``<p_i - c, p_j - c> / unit**2`` for the rows p_0 .. p_{n-1}, the origin p_n and the
-        centre c. Rules that only compare need not know the unit.
-    unit : float
-        The length that counts as one. It is 1 unless float64 rows differ by so much or so
-        little that squares would leave the range of float64.
+        ``<p_i - c, p_j - c>`` for the rows p_0 .. p_{n-1}, the origin p_n and the centre c.
     """
 
     gram: NDArray[np.float64]
-    unit: float = 1.0
 
     @property
     def n(self) -> int:
@@ -49,12 +45,12 @@ class Geometry:
 
     @property
     def squared_distances(self) -> NDArray[np.float64]:
-        """``||x_i - x_j||**2``, shape (n, n), in units of ``unit**2``."""
+        """``||x_i - x_j||**2``, shape (n, n)."""
         return self._squared[:-1, :-1]
 
     @property
     def squared_norms(self) -> NDArray[np.float64]:
-        """``||x_i||**2``, shape (n,), in units of ``unit**2``."""
+        """``||x_i||**2``, shape (n,)."""
         return self._squared[:-1, -1]
 
     def mix(self, mixing: NDArray[np.float64]) -> Geometry:
@@ -76,7 +72,7 @@ class Geometry:
         affine[:height, -1][np.abs(affine[:height, -1]) < 1e-12] = 0.0
         rough = squared_distances(affine @ self.gram @ affine.T)[:-1, :-1]
         affine -= affine[int(np.argmin(majority_reach(rough)))]
-        return Geometry(symmetric(affine @ self.gram @ affine.T), self.unit)
+        return Geometry(symmetric(affine @ self.gram @ affine.T))
 
 
 def symmetric(gram: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,8 +83,7 @@ def symmetric(gram: NDArray[np.float64]) -> NDArray[np.float64]:
 def squared_distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """``||p_i - p_j||**2`` from the inner products; rounding may leave it below zero."""
     diagonal = np.diagonal(gram)
-    with np.errstate(all="ignore"):
-        squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
+    squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
     np.fill_diagonal(squared, 0.0)
     return np.asarray(squared)
 
@@ -98,29 +93,15 @@ def majority_reach(squared: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sort(squared, axis=1)[:, len(squared) // 2])
 
 
-def clip_factors(
-    lengths: NDArray[np.float64], limit: float, *, unit: float
-) -> NDArray[np.float64]:
+def clip_factors(lengths: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
     """``min(1, limit / length)`` for each length.
-
-    Parameters
-    ----------
-    lengths : (n,) float64
-        In the geometry's unit.
-    limit : float
-        In the same unit.
-    unit : float
-        The geometry's. Where it is not 1, float64 rows differ so much in size that lengths
-        beyond 1e139 are not measured; rows of such lengths are shortened to nothing.
 
     Examples
     --------
-    >>> clip_factors(np.array([0.0, 1.0, 4.0]), 2.0, unit=1.0)
+    >>> clip_factors(np.array([0.0, 1.0, 4.0]), 2.0)
     array([1. , 1. , 0.5])
     """
     factors = np.ones(len(lengths))
     longer = lengths > limit
     factors[longer] = limit / lengths[longer]
-    if unit != 1.0:
-        factors[lengths > _MEASURED] = 0.0
     return factors

@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..errors import IN_RANGE, LARGEST, NOT_FINITE, requirement
 from .jit import compiled
 from .threads import MANY, cores, in_order
 
@@ -41,8 +41,7 @@ class Matrix:
     n, d : int
         Rows and coordinates.
     single : bool
-        Whether the values are float32 or less, so that sums of them in float64 can't leave its
-        range.
+        Whether the values are float32 or less.
     dtype : dtype
         Of blocks and results: float32 or float64.
     xp, like
@@ -56,7 +55,7 @@ class Matrix:
         self.n, self.d = (int(size) for size in self._matrix.shape)
         self.single = self.xp.finfo(self._matrix.dtype).bits <= 32
         self.dtype = self.xp.float32 if self.single else self.xp.float64
-        self._refuse_non_finite()
+        self._refuse_out_of_range()
 
     def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
         """The columns ``start:stop`` of all or of the chosen rows; not to be written to."""
@@ -122,21 +121,23 @@ class Matrix:
         """Bring a small array to the host."""
         return np.asarray(array.cpu() if hasattr(array, "cpu") else array, dtype=np.float64)
 
-    def _refuse_non_finite(self) -> None:
-        xp, bad = self.xp, np.zeros(self.n, dtype=bool)
+    def _refuse_out_of_range(self) -> None:
+        """Raise for a NaN, an infinity or a float64 number beyond the range: one pass."""
+        xp, top = self.xp, np.zeros(self.n)
 
         def visit(start: int, stop: int, block: Array) -> NDArray[Any] | None:  # noqa: ARG001
-            finite = xp.isfinite(block)
-            return None if bool(xp.all(finite)) else self.to_numpy(xp.all(finite, axis=1))
+            good = xp.isfinite(block) if self.single else xp.abs(block) <= LARGEST
+            return None if bool(xp.all(good)) else self.to_numpy(xp.max(xp.abs(block), axis=1))
 
-        for finite in self.blocks(visit):
-            if finite is not None:
-                bad |= ~finite.astype(bool)
-        if bad.any():
+        for largest in self.blocks(visit):
+            if largest is not None:
+                top = np.maximum(top, largest)  # a NaN stays one
+        bad = np.flatnonzero(~(top <= LARGEST))
+        if len(bad):
+            found = f"{top[bad[0]]:.3g}" if np.isfinite(top[bad[0]]) else NOT_FINITE
             raise requirement(
-                "updates", "be finite",
-                f"a NaN or an infinity in row {np.flatnonzero(bad)[0]}"
-                + (f" and {bad.sum() - 1} more" if bad.sum() > 1 else ""),
+                "updates", IN_RANGE,
+                f"{found} in row {bad[0]}" + (f" and {len(bad) - 1} more" * (len(bad) > 1)),
                 "Leave such rows out: their senders are faulty",
             )
 
@@ -144,7 +145,7 @@ class Matrix:
 class Rows(Matrix):
     """Blocks of rows that lie in separate messages, each block read into a buffer.
 
-    The rows come through the strategy's gate, which has refused what is not finite.
+    The rows come through the strategy's gate, which has refused what is out of range.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -164,6 +165,25 @@ class Rows(Matrix):
         for row, out in zip(rows, block, strict=True):
             row.read(start, stop, out)
         return block
+
+
+class WithVector(Matrix):
+    """The blocks of a source, each with the same columns of a (d,) vector below."""
+
+    def __init__(self, source: Matrix, vector: Array) -> None:
+        self._base = source
+        self.xp, self.like, self.dtype = source.xp, source.like, source.dtype
+        self._vector = self.xp.asarray(vector, **self.like)
+        self.n, self.d, self.single = source.n + 1, source.d, source.single
+
+    def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
+        """The columns ``start:stop`` of all or of the chosen rows, the vector the last."""
+        rows = None if chosen is None else chosen[chosen < self.n - 1]
+        below = chosen is None or rows is None or len(rows) < len(chosen)
+        parts = [] if rows is not None and not len(rows) else [self._base.read(start, stop, rows)]
+        if below:
+            parts.append(self._vector[None, start:stop])
+        return self.xp.concat(parts, axis=0)
 
 
 def _as_matrix(rows: Array) -> Array:
@@ -201,7 +221,6 @@ def _as_matrix(rows: Array) -> Array:
             "Stack real and imaginary parts as coordinates", error=TypeError,
         )
     return rows if xp.isdtype(rows.dtype, "real floating") else xp.astype(rows, xp.float64)
-
 
 
 class Segments:

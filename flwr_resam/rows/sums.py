@@ -12,39 +12,15 @@ from .jit import flat_rows, kernels_for
 from .source import Row
 from .threads import in_order, threads_for
 
-_LARGEST = float(np.finfo(np.float64).max)
 _COLUMNS = 1 << 13  # of a few rows: what float64 differences of them leave in a core's cache
-
-
-def mean_of(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """The mean of each column in float64, also where the sum of a column leaves its range.
-
-    Parameters
-    ----------
-    rows : (n, width) array
-
-    Returns
-    -------
-    (width,) float64 array
-
-    Examples
-    --------
-    >>> mean_of(np.array([[1e308, 1.0], [1.5e308, 3.0]]))
-    array([1.25e+308, 2.00e+000])
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.asarray(rows.mean(axis=0, dtype=np.float64))
-    columns, unit = _overflown(rows, mean)
-    if len(columns):
-        mean[columns] = (rows[:, columns] / unit).mean(axis=0) * unit
-    return mean
+_CHUNK = 1 << 16
 
 
 def mean_and_deviation(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean and the sample standard deviation (n - 1 in the denominator) of each column.
 
     Deviations are taken from the mean, so that rows which lie close together far from the origin
-    lose no digits. A deviation beyond float64 is given as its largest number.
+    lose no digits.
 
     Parameters
     ----------
@@ -64,20 +40,7 @@ def mean_and_deviation(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArra
     if (kernels := kernels_for(block, double=True)) is not None:
         mean, deviation = np.empty(width), np.empty(width)
         kernels.moments(*flat_rows(block), n, mean, deviation)
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, deviation = _moments(block)
-    columns, unit = _overflown(block, deviation)
-    if len(columns):
-        small, spread = _moments(block[:, columns] / unit)
-        mean[columns] = small * unit
-        with np.errstate(over="ignore"):
-            deviation[columns] = np.minimum(spread * unit, _LARGEST)
-    return mean, deviation
-
-
-def _moments(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n, width = block.shape
+        return mean, deviation
     mean, squares = np.empty(width), np.empty(width)
     for start in range(0, width, _COLUMNS):
         part = slice(start, start + _COLUMNS)
@@ -88,30 +51,15 @@ def _moments(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float
     return mean, np.sqrt(squares / (n - 1))
 
 
-def _overflown(
-    rows: NDArray[Any], found: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The columns of finite numbers for which no finite one was found; the largest in each."""
-    columns = np.flatnonzero(~np.isfinite(found))
-    largest = np.abs(rows[:, columns]).max(axis=0)
-    finite = np.isfinite(largest)
-    return columns[finite], largest[finite]
-
-
-_CHUNK = 1 << 16
-
-
 def distances(rows: Sequence[Row], vector: NDArray[Any]) -> NDArray[np.float64]:
-    """``||x_i - v||``, of float64 values in units of the largest entry of v.
-
-    Their squares are in the range of float64 then, or are taken to be at its end.
+    """``||x_i - v||``, in float64.
 
     Parameters
     ----------
     rows : sequence of n Row
-        Of the length of ``vector``, finite.
+        Of the length of ``vector``, in range.
     vector : (d,) array
-        Float32 or float64, finite.
+        Float32 or float64, in range.
 
     Returns
     -------
@@ -119,8 +67,6 @@ def distances(rows: Sequence[Row], vector: NDArray[Any]) -> NDArray[np.float64]:
         In O(n d) time and a chunk of memory for each thread.
     """
     dtype = np.result_type(vector.dtype, *(row.dtype for row in rows), np.float32)
-    single = dtype == np.float32
-    unit = max(float(vector.max(initial=1.0)), -float(vector.min(initial=-1.0)))
 
     def squared(row: Row) -> float:
         total, buffer = 0.0, np.empty(min(_CHUNK, vector.size), dtype)
@@ -131,9 +77,7 @@ def distances(rows: Sequence[Row], vector: NDArray[Any]) -> NDArray[np.float64]:
             if (kernels := kernels_for(part[None])) is not None:
                 total += kernels.squared_distance(part, centre)
                 continue
-            with np.errstate(over="ignore"):
-                far = part - centre.astype(np.float64)
-                far = far if single else np.clip(far / unit, -1e140, 1e140)
+            far = part - centre.astype(np.float64)
             total += float(far @ far)
         return total
 

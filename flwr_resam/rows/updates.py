@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from ..errors import requirement
 from .geometry import Geometry
-from .in_range import in_range
 from .jit import flat_rows, kernels_for
 from .measure import measure
-from .source import Array, Matrix, Row, Rows
+from .source import Array, Matrix, Row, Rows, WithVector
 
 __all__ = ["Array", "Row", "Updates"]
 
@@ -27,18 +26,15 @@ class Updates:
 
     Parameters
     ----------
-    rows : (n, d) array or sequence of Row
-        An array of NumPy, torch or another array-API library, or the rows of a round as
-        the strategy reads them from messages. Not modified.
-    mixing : (n', n) float64 array, optional
-        Row weights put in front: the instance then stands for ``mixing @ rows``, computed
-        block by block. Where a row of ``mixing`` does not sum to one, the rest of its
-        weight lies on the origin, so plain scaling is a mixing too.
+    rows : (n, d) array, sequence of Row, or Matrix
+        An array of NumPy, torch or another array-API library, the rows of a round as
+        the strategy reads them from messages, or a source of blocks. Not modified.
 
     Raises
     ------
     ValueError, TypeError
-        If the input is not 2-d, not numeric, has no row or holds a NaN or an infinity.
+        If the input is not 2-d, not numeric, has no row or holds a NaN, an infinity or, in
+        float64, a number beyond 1e140.
 
     Examples
     --------
@@ -50,17 +46,9 @@ class Updates:
     array([1., 2.])
     """
 
-    _shrink: NDArray[np.float64] | None = None
-
-    def __init__(
-        self, rows: Array | Sequence[Row], *, mixing: NDArray[np.float64] | None = None
-    ) -> None:
-        self._source: Matrix = (
-            Rows(rows)
-            if isinstance(rows, list | tuple) and rows and hasattr(rows[0], "read")
-            else Matrix(rows)
-        )
-        self._mixing = mixing
+    def __init__(self, rows: Array | Sequence[Row] | Matrix) -> None:
+        self._source = _source_of(rows)
+        self._mixing: NDArray[np.float64] | None = None  # in front of the source's rows
         self._geometry: Geometry | None = None
 
     @property
@@ -74,43 +62,65 @@ class Updates:
         return self._source.d
 
     def mix(self, mixing: NDArray[np.float64]) -> Updates:
-        """Return the rows ``mixing @ self`` without computing them; the geometry comes along."""
-        mixed = object.__new__(Updates)
-        mixed._source = self._source
+        """Return the rows ``mixing @ self`` without computing them; the geometry comes along.
+
+        Where a row of the (n', n) float64 ``mixing`` does not sum to one, the rest of its
+        weight lies on the origin, so plain scaling is a mixing too.
+        """
+        mixed = Updates(self._source)
         mixed._mixing = mixing if self._mixing is None else mixing @ self._mixing
         mixed._geometry = self.geometry().mix(mixing)
-        mixed._shrink = self._shrink
         return mixed
 
-    def geometry(self) -> Geometry:
-        """Measure the rows: inner products, hence norms and distances (one pass, kept).
+    def with_vector(self, vector: Array) -> Updates:
+        """Return these rows and, after them, one vector as a further row.
 
-        Float64 rows more than 1e278 times as far out as the majority are taken to be that far
-        out, here and in what is combined afterwards.
+        Parameters
+        ----------
+        vector : (d,) array
+            Of any library; it is moved to where the rows lie.
+
+        Examples
+        --------
+        >>> joined = Updates(np.array([[1.0, 2.0], [3.0, 4.0]])).with_vector(np.array([10.0, 0.0]))
+        >>> joined.n, joined.combine(np.array([0.0, 1.0, 1.0]))
+        (3, array([13.,  4.]))
         """
+        if tuple(vector.shape) != (self.d,):
+            raise requirement(
+                "state", "come from rounds of the same model",
+                f"a vector of shape {tuple(vector.shape)} for {self.d} coordinates",
+                "Begin anew with `start`",
+            )
+        joined = Updates(WithVector(self._source, vector))
+        if self._mixing is None:
+            return joined
+        height, width = self._mixing.shape
+        mixing = np.zeros((height + 1, width + 1))
+        mixing[:height, :width] = self._mixing
+        mixing[height, width] = 1.0
+        return joined.mix(mixing)
+
+    def geometry(self) -> Geometry:
+        """Measure the rows: inner products, hence norms and distances (one pass, kept)."""
         if self._geometry is None:
-            self._geometry, self._shrink = measure(self._source)
-            if self._mixing is not None:
-                self._geometry = self._geometry.mix(self._mixing)
+            self._geometry = measure(self._source)
         return self._geometry
 
     def combine(self, weights: NDArray[np.float64]) -> Array:
         """Return the vector ``weights @ rows``, shape (d,), in the rows' dtype and library."""
         weights = weights if self._mixing is None else weights @ self._mixing
-        weights = weights if self._shrink is None else weights * self._shrink
         chosen = np.flatnonzero(weights)
         source = self._source
 
         def weigh(block: Array) -> Array:
             return _product(source, weights[chosen], block)
 
-        return source.map_blocks(weigh if source.single else in_range(weigh), chosen)
+        return source.map_blocks(weigh, chosen)
 
     def visit(self, function: Callable[[int, int, Array], None]) -> None:
         """Call ``function(start, stop, block)`` with the rows of each block of columns."""
         source, mixing = self._source, self._mixing
-        if self._shrink is not None:
-            mixing = (np.eye(self.n) if mixing is None else mixing) * self._shrink
 
         def call(start: int, stop: int, block: Array) -> None:
             rows = block if mixing is None else _rounded(source, mixing, block)
@@ -124,20 +134,22 @@ class Updates:
         xp = self._source.xp
         return xp.zeros((height, self.d), dtype=xp.float64, **self._source.like)
 
-    def map_coordinates(self, rule: Callable[[Array], Array], *, scales: bool = True) -> Array:
-        """Apply ``rule``, an (n, width) block to its (width,) result, to every column.
-
-        ``scales`` says that a multiple of a column gives that multiple of its result, which
-        lets columns be scaled whose sums would leave the range of float64.
-        """
+    def map_coordinates(self, rule: Callable[[Array], Array]) -> Array:
+        """Apply ``rule``, an (n, width) block to its (width,) result, to every column."""
         source, mixing = self._source, self._mixing
-        if mixing is not None and self._shrink is not None:
-            mixing = mixing * self._shrink
 
         def mixed(block: Array) -> Array:
             return rule(block if mixing is None else _rounded(source, mixing, block))
 
-        return source.map_blocks(mixed if source.single or not scales else in_range(mixed))
+        return source.map_blocks(mixed)
+
+
+def _source_of(rows: Array | Sequence[Row] | Matrix) -> Matrix:
+    if isinstance(rows, Matrix):
+        return rows
+    if isinstance(rows, list | tuple) and rows and hasattr(rows[0], "read"):
+        return Rows(rows)
+    return Matrix(rows)
 
 
 def _product(source: Matrix, weights: NDArray[np.float64], block: Array) -> Array:
@@ -157,69 +169,3 @@ def _rounded(source: Matrix, mixing: NDArray[np.float64], block: Array) -> Array
         limit = source.xp.finfo(source.dtype).max
         mixed = source.xp.clip(mixed, -limit, limit)
     return source.xp.astype(mixed, source.dtype, copy=False)
-
-
-
-class Joined(Updates):
-    """The rows of ``updates`` and, after them, one vector as a further row.
-
-    Parameters
-    ----------
-    updates : Updates
-        n rows, mixed or not; read block by block as ever.
-    vector : (d,) array
-        Of any library; it is moved to where the rows lie.
-
-    Examples
-    --------
-    >>> rows = Updates(np.array([[1.0, 2.0], [3.0, 4.0]]))
-    >>> joined = Joined(rows, np.array([10.0, 0.0]))
-    >>> joined.n, joined.combine(np.array([0.0, 1.0, 1.0]))
-    (3, array([13.,  4.]))
-    """
-
-    def __init__(self, updates: Updates, vector: Array) -> None:
-        if tuple(vector.shape) != (updates.d,):
-            raise requirement(
-                "state", "come from rounds of the same model",
-                f"a vector of shape {tuple(vector.shape)} for {updates.d} coordinates",
-                "Begin anew with `start`",
-            )
-        self._source = _WithVector(updates._source, vector)
-        self._mixing = None
-        self._geometry = None
-        if updates._mixing is not None:
-            height, width = updates._mixing.shape
-            self._mixing = np.zeros((height + 1, width + 1))
-            self._mixing[:height, :width] = updates._mixing
-            self._mixing[height, width] = 1.0
-            plain = _unmixed(self._source)
-            self._geometry = plain.geometry().mix(self._mixing)
-            self._shrink = plain._shrink
-
-
-class _WithVector(Matrix):
-    """The blocks of a source, each with the same columns of the vector below."""
-
-    def __init__(self, source: Matrix, vector: Array) -> None:
-        self._base = source
-        self.xp, self.like, self.dtype = source.xp, source.like, source.dtype
-        self._vector = self.xp.asarray(vector, **self.like)
-        self.n, self.d, self.single = source.n + 1, source.d, source.single
-
-    def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
-        """The columns ``start:stop`` of all or of the chosen rows, the vector the last."""
-        rows = None if chosen is None else chosen[chosen < self.n - 1]
-        below = chosen is None or rows is None or len(rows) < len(chosen)
-        parts = [] if rows is not None and not len(rows) else [self._base.read(start, stop, rows)]
-        if below:
-            parts.append(self._vector[None, start:stop])
-        return self.xp.concat(parts, axis=0)
-
-
-def _unmixed(source: Matrix) -> Updates:
-    updates = object.__new__(Updates)
-    updates._source = source
-    updates._mixing = None
-    updates._geometry = None
-    return updates

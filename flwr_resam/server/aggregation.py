@@ -31,7 +31,7 @@ def aggregate(
     learnt: int,
     f: int,
     state: Any,
-    round: Round,
+    at: Round,
     device: str | None,
 ) -> Aggregate:
     """Aggregate the first ``learnt`` coordinates by the rule and the rest by `Median`.
@@ -49,9 +49,9 @@ def aggregate(
     size = rows[0].size
     if learnt == size:
         updates = Updates(on_device(rows, device))
-        return rule.step(updates, f=f, state=state, round=round)
+        return rule.step(updates, f=f, state=state, at=at)
     first = [Columns(row, 0, learnt) for row in rows]
-    done = rule.step(Updates(on_device(first, device)), f=f, state=state, round=round)
+    done = rule.step(Updates(on_device(first, device)), f=f, state=state, at=at)
     last = [Columns(row, learnt, size) for row in rows]
     # The median is the same for every f; a rule such as the mean may be given too large a one.
     buffers = Median()(Updates(on_device(last, device)), f=min(f, (len(rows) - 1) // 2))
@@ -78,7 +78,7 @@ def result_of(
     assert layout is not None
     assert model is not None
     rule, seed = settings.aggregator, settings.seed
-    round = Round(
+    at = Round(
         server_round, tuple(rows),
         np.random.default_rng(None if seed is None else [seed, server_round]),
         lambda: layout.flat(model)[: layout.learnt], intake.asked,
@@ -86,7 +86,7 @@ def result_of(
     try:
         done = aggregate(
             rule, list(rows.values()), learnt=layout.learnt, f=f, state=run.rule_state,
-            round=round, device=settings.device,
+            at=at, device=settings.device,
         )
     except (ArithmeticError, ValueError) as error:
         numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)

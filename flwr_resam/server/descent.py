@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
+from ..errors import LARGEST
 from ..rows.threads import in_order, threads_for
 from ..wire.layout import Entry, Layout, fitting
 
@@ -19,6 +21,8 @@ def descend(
     layout: Layout, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
 ) -> ArrayRecord:
     """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes.
+
+    What would leave the range of rows stops at its end.
 
     Parameters
     ----------
@@ -70,24 +74,22 @@ def sunk(layout: Layout, before: ArrayRecord, after: ArrayRecord) -> list[str]:
 
 
 def size_of(vector: NDArray[Any]) -> float:
-    """The norm of a vector in float64; NaN if it is not finite.
+    """The norm of a vector in float64; NaN if it or its square is not finite.
 
     Examples
     --------
     >>> size_of(np.array([3.0, 4.0])), size_of(np.array([np.inf]))
     (5.0, nan)
     """
-    top = max(float(vector.max(initial=0.0)), -float(vector.min(initial=0.0)))
-    if not np.isfinite(top):
-        return float("nan")
-    unit = top if top > 1e150 else 1.0  # squares must stay in the range of float64
 
     def squared(start: int) -> float:
         part = vector[start : start + _CHUNK].astype(np.float64)
-        return float(np.square(part / unit).sum())
+        with np.errstate(over="ignore"):
+            return float(np.square(part, out=part).sum())
 
     threads = threads_for(2 * len(vector))
-    return unit * float(np.sqrt(sum(in_order(squared, range(0, len(vector), _CHUNK), threads))))
+    total = sum(in_order(squared, range(0, len(vector), _CHUNK), threads))
+    return math.sqrt(total) if math.isfinite(total) else math.nan
 
 
 def _moved(
@@ -117,7 +119,7 @@ def _write(
     """Fill the payload chunk by chunk."""
     rate, decay = step
     out = np.frombuffer(buffer, entry.dtype)
-    limit = np.finfo(through).max
+    limit = min(float(np.finfo(through).max), LARGEST)  # so that every node can send what it learns
 
     def move(start: int) -> None:
         part = slice(start, start + _CHUNK)

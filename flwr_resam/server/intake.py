@@ -26,7 +26,7 @@ from flwr.app import (
 )
 from numpy.typing import NDArray
 
-from ..errors import NOT_FINITE
+from ..errors import LARGEST, out_of_range
 from ..rows.source import Segments
 from ..rows.threads import in_order, threads_for
 from ..wire.flower import logger
@@ -282,7 +282,7 @@ def _row(content: object, layout: Layout, sent: Sequence[NDArray[Any]]) -> Segme
         index, start = place
         values = parts[index][start : start + _PARTS]
         before = None if base is None else base[index][start : start + _PARTS]
-        _check_finite(layout.parameters[index].name, values, before)
+        _check_range(layout.parameters[index].name, values, before)
 
     places = [(index, at) for index, part in enumerate(parts) for at in range(0, len(part), _PARTS)]
     for _ in in_order(check, places, threads_for(layout.size)):
@@ -307,31 +307,30 @@ def _data(record: ArrayRecord, layout: Layout) -> dict[str, bytes]:
     return received
 
 
-def _check_finite(name: str, values: NDArray[Any], base: NDArray[Any] | None) -> None:
-    """Raise for a NaN or an infinity, also one that would come of ``base - values``."""
+def _check_range(name: str, values: NDArray[Any], base: NDArray[Any] | None) -> None:
+    """Raise for what is no entry of a row, also where it would come of ``base - values``."""
     wide = np.result_type(values.dtype, np.float32)
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
         if _is_small(chunk):
             continue
         row = chunk
-        if base is not None:  # what is sent is finite, so that one look at the change suffices
+        if base is not None:  # what is sent is in range, so that one look at the change suffices
             with np.errstate(over="ignore", invalid="ignore"):
                 row = np.subtract(base[start : start + _CHUNK], chunk, dtype=wide)
-        if not np.isfinite(row).all():
-            if np.isfinite(chunk).all():
-                raise ValueError(f"{NOT_FINITE} in the update of `{printable(name)}`")
-            raise ValueError(f"{NOT_FINITE} in `{printable(name)}`")
+        if (wrong := out_of_range(row)) is not None:
+            where = "" if out_of_range(chunk) else "the update of "
+            raise ValueError(f"{wrong} in {where}`{printable(name)}`")
 
 
 def _is_small(values: NDArray[Any]) -> bool:
-    """Whether all are so far within their range that a difference from finite ones is finite.
+    """Whether all are so far within their range that no difference from such in it leaves it.
 
     A NaN is not: it is the extreme of any values that it is among.
     """
     if values.dtype.itemsize < 4:
         return False
-    limit = np.sqrt(np.finfo(values.dtype).max)
+    limit = min(float(np.finfo(values.dtype).max), LARGEST) ** 0.5
     return bool(-limit < values.min() and values.max() < limit)
 
 

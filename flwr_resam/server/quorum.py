@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import NOT_FINITE
+from ..errors import NOT_FINITE, TOO_LARGE
 from ..rule import Aggregator
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ class QuorumLostError(RuntimeError):
 
     @property
     def diverged(self) -> bool:
-        """Whether nodes had no finite updates any more, as where a model is led astray."""
-        return any(NOT_FINITE in each.reason for each in self.rejections)
+        """Whether nodes had no updates in range any more, as where a model is led astray."""
+        signs = (NOT_FINITE, TOO_LARGE)
+        return any(sign in each.reason for each in self.rejections for sign in signs)
 
 
 def effective_faults(

@@ -17,7 +17,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..errors import IN_RANGE, out_of_range, requirement
 from .npy import pack, read_header, write_header
 
 MOMENTUM_KEY = "momentum"
@@ -201,11 +201,11 @@ class Layout:
         return f"{len(entries)} arrays, {self.size} parameters, {digest}"
 
     def check_finite(self, record: ArrayRecord) -> None:
-        """Raise for a model with a NaN or an infinity, from which nothing can be learnt."""
+        """Raise for a model with a NaN, an infinity or a float64 number beyond the range."""
         for entry, values in zip(self.parameters, self.views(record), strict=True):
-            if not np.isfinite(values).all():
+            if (wrong := out_of_range(values)) is not None:
                 raise requirement(
-                    "initial_arrays", "be finite", f"a NaN or an infinity in `{entry.name}`",
+                    "initial_arrays", IN_RANGE, f"{wrong} in `{entry.name}`",
                     "Initialise the model anew",
                 )
 

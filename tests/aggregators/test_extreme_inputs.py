@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from flwr_resam.aggregators import AGGREGATORS, MDA, KrumStar, Mean, Median, TrimmedMean
+from flwr_resam.errors import LARGEST
 from flwr_resam.parse import parse_rule
 from flwr_resam.preaggregators import NNM, PREAGGREGATORS
 from flwr_resam.rows.updates import Updates
@@ -70,14 +71,14 @@ LAYOUTS = {
 
 @st.composite
 def inputs(draw, n=N, f=F, widest=4, largest=None):
-    """Finite rows of some kind, dtype and layout; the first f may be giants."""
+    """Rows in range of some kind, dtype and layout; the first f may be giants."""
     d = draw(st.integers(0, widest))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     bits = 8 * dtype().itemsize
     kind = draw(st.sampled_from(["any", "giants", "close", "same", "denormal", "lattice", "cast"]))
     if kind == "any":
-        bound = float(np.finfo(dtype).max if largest is None else largest)
+        bound = min(float(np.finfo(dtype).max), LARGEST) if largest is None else largest
         elements = st.floats(-bound, bound, width=bits)
         rows = draw(hnp.arrays(dtype, (n, d), elements=elements))
         if largest is not None:
@@ -92,7 +93,8 @@ def inputs(draw, n=N, f=F, widest=4, largest=None):
             "cast": generator.standard_normal((n, d)).astype(np.float16),
         }[kind].astype(dtype)
     if kind == "giants":
-        rows[:f] = generator.choice([-1e30, 1e30, 3e38, 1e18, 0.0], (f, d))
+        end = 3e38 if dtype == np.float32 else LARGEST
+        rows[:f] = generator.choice([-1e30, 1e30, end, 1e18, 0.0], (f, d))
     rows = LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)))](rows)
     rows.flags.writeable = False
     return rows
@@ -101,7 +103,7 @@ def inputs(draw, n=N, f=F, widest=4, largest=None):
 @EVERY
 @settings(max_examples=10, deadline=None)
 @given(rows=inputs())
-def test_finite_rows_give_a_finite_vector(rule, rows):
+def test_rows_in_range_give_a_finite_vector(rule, rows):
     before = rows.copy()
     vector = rule(rows, f=F)
     assert vector.shape == rows.shape[1:]
@@ -121,7 +123,7 @@ def test_few_rows_and_no_faults(rule, d):
 
 
 @EVERY
-@pytest.mark.parametrize("exponent", [650, -650, -1000])
+@pytest.mark.parametrize("exponent", [457, -450])
 def test_any_size_of_float64_is_the_same_problem(rule, exponent):
     if names(rule) & set(NOT_HOMOGENEOUS):
         pytest.skip("; ".join(NOT_HOMOGENEOUS[name] for name in names(rule) if name in
@@ -134,7 +136,18 @@ def test_any_size_of_float64_is_the_same_problem(rule, exponent):
 
 
 @EVERY
-@pytest.mark.parametrize("size", [1e30, 1e38, 1e200, 1.7e308])
+@pytest.mark.parametrize("size", [1e-150, 1e-163, 1e-200, 5e-324])
+def test_float64_rows_whose_squares_vanish_give_a_vector_as_small(rule, size):
+    """Distances may come out as 0 then: the rows count as equal, and nothing is divided by it."""
+    rows = size * np.round(4.0 * np.random.default_rng(0).standard_normal((N, 5)))
+    vector = rule(rows, f=F)
+    assert np.isfinite(vector).all()
+    if names(rule) != {"signmajority"}:
+        assert np.abs(vector).max() <= np.abs(rows).max()
+
+
+@EVERY
+@pytest.mark.parametrize("size", [1e30, 1e38, 1e140])
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_giants_cost_no_honest_digit(rule, size, offset):
     """Where lambda is proven, the answer is as near the honest mean as it says, in 1e-3 units."""
@@ -279,9 +292,8 @@ def test_mixed_rows_are_as_far_apart_as_they_are(rows):
     reach = min(sorted(row)[3] for row in table)
     assume(reach > 0)
     centre = next(i for i, row in enumerate(table) if sorted(row)[3] == reach)
-    unit = Fraction(geometry.unit) ** 2
     for i, j in itertools.combinations(range(7), 2):
-        found = Fraction(float(geometry.squared_distances[i, j])) * unit
+        found = Fraction(float(geometry.squared_distances[i, j]))
         size = table[i][centre] + table[j][centre] + reach
         assert abs(found - table[i][j]) <= table[i][j] / 10**5 + size / 10**8
 
@@ -321,19 +333,18 @@ def test_a_table_takes_one_pass_and_under_attack_a_bounded_number(dtype):
     rows[5:] += 1e-9 * np.arange(6)[:, None].astype(dtype)
     attacked = Counted(rows)
     attacked.geometry()
-    assert attacked.passes <= (2 if dtype == np.float32 else 3)
+    assert attacked.passes == 2
 
 
-def test_a_mixing_given_at_construction_is_measured():
+def test_mixed_rows_are_measured():
     rows = np.array([[0.0], [2.0], [4.0]])
     pairs = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    assert Updates(rows, mixing=pairs).geometry().squared_distances[0, 1] == 4.0
+    assert Updates(rows).mix(pairs).geometry().squared_distances[0, 1] == 4.0
 
 
-@pytest.mark.parametrize("size", [1.34078079e154, 1e150, 1e145, 1e140])
 @pytest.mark.parametrize("text", ["arc | gm", "nnm | mda", "gm", "cge"])
-def test_rows_whose_squares_just_fit_in_float64_are_combined_all_the_same(size, text):
-    rows = np.full((11, 3), size)
+def test_equal_rows_at_the_end_of_the_range_are_combined_as_any(text):
+    rows = np.full((11, 3), LARGEST)
     np.testing.assert_allclose(parse_rule(text)(rows, f=2), rows[0], rtol=1e-12)
-    rows[-2:] = -1.5 * size
+    rows[-2:] *= -1.0
     np.testing.assert_allclose(parse_rule(text)(rows, f=2), rows[0], rtol=1e-5)

@@ -131,5 +131,5 @@ def test_bucketing(s, monkeypatch):
     monkeypatch.setattr(np.random, "permutation", lambda vectors: vectors[order])
     from flwr_resam.preaggregators import Bucketing
 
-    ours = Bucketing(s)(rows, f=1, round=Round(generator=Shuffle(order)))
+    ours = Bucketing(s)(rows, f=1, at=Round(generator=Shuffle(order)))
     np.testing.assert_allclose(ours, before.Bucketing(s)(rows), rtol=1e-12)

@@ -52,7 +52,7 @@ def test_resam_supplies_what_rules_remember(rule, drops, device):
         rows[2] += bias
         nodes = tuple(range(7))
         done = rule.step(
-            rows, f=2, state=state, round=Round(number, nodes, model=lambda now=theta: now)
+            rows, f=2, state=state, at=Round(number, nodes, model=lambda now=theta: now)
         )
         theta, state = theta - rate / number * done.vector, done.state
     np.testing.assert_allclose(result.arrays["w"].numpy(), theta, rtol=1e-9)

@@ -144,7 +144,7 @@ def test_preaggregators_agree_with_the_oracle(name, n, f, kind):
         order = np.random.default_rng(5).permutation(n)
         s = n if f == 0 else max(1, (n - 1) // (2 * f))
         expected = oracles.bucketing(rows, f, order, s)
-        got = make(name)(rows, f=f, round=Round(generator=np.random.default_rng(5)))
+        got = make(name)(rows, f=f, at=Round(generator=np.random.default_rng(5)))
         assert make(name).rows_out(n, f) == len(expected)
     else:
         expected = getattr(oracles, name)(rows.astype(np.float64), f)

@@ -42,10 +42,10 @@ TIES = {
 ALL_CASES = cases()
 
 
-def the(property, entries=ALL_CASES):
+def the(claim, entries=ALL_CASES):
     """The cases of all rules but those that an exception or a tie names."""
-    kept = [case for case in entries if (case[0], property) not in EXCEPTIONS]
-    if property == "permutation" and entries is ALL_CASES:
+    kept = [case for case in entries if (case[0], claim) not in EXCEPTIONS]
+    if claim == "permutation" and entries is ALL_CASES:
         tied = {case for case in kept if case[0] in TIES and case[2] > 0}
         kept = [c for c in kept if c not in tied or (c[1] > 3 and c[0] not in {"mda", "bulyan"})]
     return kept
@@ -53,16 +53,16 @@ def the(property, entries=ALL_CASES):
 
 def test_exceptions_name_rules_and_properties_that_there_are():
     known = {"permutation", "translation", "scale", "identical", "bounded"}
-    for (name, property), reason in EXCEPTIONS.items():
+    for (name, claim), reason in EXCEPTIONS.items():
         assert name in {**AGGREGATORS, **PREAGGREGATORS}
-        assert property in known
+        assert claim in known
         assert reason
 
 
-@pytest.mark.parametrize(("name", "property"), EXCEPTIONS)
-def test_exceptions_are_exceptions(name, property):
+@pytest.mark.parametrize(("name", "claim"), EXCEPTIONS)
+def test_exceptions_are_exceptions(name, claim):
     """A rule that has the property after all must leave the list."""
-    assert any(breaks(name, property, draw(9, 3, seed) + 2.0, f=2) for seed in range(20))
+    assert any(breaks(name, claim, draw(9, 3, seed) + 2.0, f=2) for seed in range(20))
 
 
 @pytest.mark.parametrize(("name", "n"), [("krum*", 3), ("safeguard", 3)])
@@ -70,21 +70,21 @@ def test_ties_are_broken_by_the_order_of_rows(name, n):
     assert any(breaks(name, "permutation", draw(n, 3, seed), f=1) for seed in range(20))
 
 
-def breaks(name, property, rows, f):
+def breaks(name, claim, rows, f):
     rule = make(name)
 
     def apply(x):
         if name in AGGREGATORS:
             return rule(x, f=f)
-        return rule(x, f=f, round=Round(generator=np.random.default_rng(1)))
+        return rule(x, f=f, at=Round(generator=np.random.default_rng(1)))
 
-    if property == "permutation":
+    if claim == "permutation":
         expected, got = apply(rows), apply(rows[::-1])
-    elif property == "translation":
+    elif claim == "translation":
         expected, got = apply(rows) - 5.0, apply(rows - 5.0)
-    elif property == "scale":
+    elif claim == "scale":
         expected, got = apply(rows) * 100.0, apply(rows * 100.0)
-    elif property == "identical":
+    elif claim == "identical":
         expected = np.array([2.0, 3.0, 9.0])
         got = apply(np.tile(expected, (len(rows), 1)))
     else:
@@ -135,8 +135,8 @@ def test_torch_gives_the_same_as_numpy(name, n, f):
     np.testing.assert_allclose(out.numpy(), rule(rows, f=f), rtol=1e-5, atol=1e-6)
     state = mine = rule.start()
     for _ in range(3):
-        done = rule.step(tensor, f=f, state=state, round=Round(model=lambda: torch.ones(5)))
-        other = rule.step(rows, f=f, state=mine, round=Round(model=lambda: np.ones(5)))
+        done = rule.step(tensor, f=f, state=state, at=Round(model=lambda: torch.ones(5)))
+        other = rule.step(rows, f=f, state=mine, at=Round(model=lambda: np.ones(5)))
         state, mine = done.state, other.state
         np.testing.assert_allclose(done.vector.numpy(), other.vector, rtol=1e-5, atol=1e-6)
 
@@ -270,7 +270,7 @@ def test_preaggregators_keep_shape_dtype_and_input(name):
 
 
 def matching(name, rows):
-    return make(name)(rows, f=2, round=Round(generator=np.random.default_rng(0)))
+    return make(name)(rows, f=2, at=Round(generator=np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("name", [c[0] for c in the("permutation", [(p,) for p in PREAGGREGATORS])])

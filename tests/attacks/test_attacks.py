@@ -31,6 +31,7 @@ from flwr_resam.attacks import (
     SignFlip,
     Straggler,
 )
+from flwr_resam.errors import LARGEST
 from flwr_resam.rule import Aggregate, Aggregator, Round
 
 HONEST = np.random.default_rng(3).normal(1.0, 0.5, (7, 5))
@@ -64,11 +65,11 @@ def mean_and_sigma(honest):
 def test_every_attack_gives_its_rows_and_leaves_the_honest_ones(name, dtype):
     honest = HONEST.astype(dtype)
     kept = honest.copy()
-    rows = ready(name)(honest, 3, round=Round(2))
+    rows = ready(name)(honest, 3, at=Round(2))
     assert rows.shape == (3, 5)
     assert rows.dtype == dtype
     assert np.array_equal(honest, kept)
-    again = ready(name)(honest, 3, round=Round(2))
+    again = ready(name)(honest, 3, at=Round(2))
     assert np.array_equal(rows, again, equal_nan=True)
     assert ready(name)(honest, 0).shape == (0, 5)
 
@@ -84,16 +85,16 @@ SIZELESS = {"gaussian", "huge", "non-finite"}
 
 
 @pytest.mark.parametrize("name", sorted(set(ATTACKS) - SIZELESS))
-@pytest.mark.parametrize("size", [2.0**531, 2.0**1020, 8e307])
+@pytest.mark.parametrize("size", [2.0**-400, 2.0**400, 5e139])
 @pytest.mark.parametrize("width", [1, 20_000])
 def test_attacks_are_the_same_at_any_size_of_float64(name, size, width):
-    """Beyond 1e154 squares leave the range, beyond 1e307 sums; wide rows take compiled loops."""
+    """Up to the end of the range of rows; wide rows take compiled loops."""
     honest = np.tile([[1.0, 2.0], [1.5, 1.0], [0.5, 1.7], [1.2, 1.3]], width)
     attack = (ALIE(z=1.0) if name == "alie" else ATTACKS[name]()).against(TrimmedMean(), 1)
     if width > 1 and name.endswith("-opt"):
         honest = honest[:, :200]
-    rows = attack(honest * size, 1, round=Round(2))
-    np.testing.assert_allclose(rows / size, attack(honest, 1, round=Round(2)), rtol=1e-9)
+    rows = attack(honest * size, 1, at=Round(2))
+    np.testing.assert_allclose(rows / size, attack(honest, 1, at=Round(2)), rtol=1e-9)
     assert name != "mimic" or (rows[0] == honest * size).all(axis=1).any()
 
 
@@ -101,13 +102,13 @@ def test_attacks_are_the_same_at_any_size_of_float64(name, size, width):
 @given(rows=st.integers(3, 5).flatmap(
     lambda h: arrays(
         np.float64, st.tuples(st.just(h), st.integers(1, 3)),
-        elements=st.floats(allow_nan=False, allow_infinity=False),
+        elements=st.floats(-LARGEST, LARGEST),
     )
 ))
 @settings(max_examples=20)
-def test_rows_stay_finite_for_any_finite_float64(name, rows):
+def test_rows_stay_finite_for_any_float64_in_range(name, rows):
     attack = (ALIE(z=3.0) if name == "alie" else ATTACKS[name]()).against(TrimmedMean(), 1)
-    assert np.isfinite(attack(rows, 1, round=Round(2))).all()
+    assert np.isfinite(attack(rows, 1, at=Round(2))).all()
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
@@ -268,7 +269,7 @@ def test_what_a_device_does_alone_works_on_its_own_row():
 
 
 def test_gaussian_draws_from_the_rounds_generator():
-    rows = Gaussian(std=2.0)(np.zeros((2, 5)), 3, round=Round(1, (), np.random.default_rng(8)))
+    rows = Gaussian(std=2.0)(np.zeros((2, 5)), 3, at=Round(1, (), np.random.default_rng(8)))
     assert np.array_equal(rows, np.random.default_rng(8).normal(0.0, 2.0, (3, 5)))
 
 
@@ -277,7 +278,7 @@ def run(attack, rounds):
     state, sent = attack.start(), []
     for number in range(1, rounds + 1):
         honest = np.array([[10.0 * number], [10.0 * number + 1.0]])
-        rows, state = attack.step(honest, 3, state=state, round=Round(number))
+        rows, state = attack.step(honest, 3, state=state, at=Round(number))
         sent.append(rows.ravel().tolist())
     return sent
 
@@ -290,8 +291,8 @@ def test_replay_and_straggler_send_what_was():
 
 @pytest.mark.parametrize("attack", [Replay(rounds=2), Straggler(every=4)])
 def test_memory_of_another_model_is_not_used(attack):
-    _, state = attack.step(np.ones((2, 3)), 1, state=attack.start(), round=Round(1))
-    rows, _ = attack.step(np.zeros((2, 4)), 1, state=state, round=Round(2))
+    _, state = attack.step(np.ones((2, 3)), 1, state=attack.start(), at=Round(1))
+    rows, _ = attack.step(np.zeros((2, 4)), 1, state=state, at=Round(2))
     assert np.array_equal(rows, np.zeros((1, 4)))
 
 
@@ -322,7 +323,7 @@ class Follower(Aggregator):
     def start(self):
         return (0, 0.0)
 
-    def _step(self, updates, f, state, round):
+    def _step(self, updates, f, state, at):
         count, last = state
         vector = 0.5 * updates.combine(np.full(updates.n, 1.0 / updates.n)) + 0.5 * last
         return Aggregate(vector, None, (count + 1, vector))
@@ -334,8 +335,8 @@ def test_a_rule_with_memory_is_followed_from_round_to_round_and_trials_leave_no_
     state = attack.start()
     defender = rule.start()
     for number in (1, 2, 3):
-        rows, state = attack.step(HONEST, 2, state=state, round=Round(number))
-        done = rule.step(np.vstack([HONEST, rows]), f=2, state=defender, round=Round(number))
+        rows, state = attack.step(HONEST, 2, state=state, at=Round(number))
+        done = rule.step(np.vstack([HONEST, rows]), f=2, state=defender, at=Round(number))
         defender = done.state
         assert state[0] == number
         assert state[1] == pytest.approx(defender[1])

@@ -51,16 +51,16 @@ class Trusting(WeightRule):
     def weights(self, geometry, f):
         raise NotImplementedError
 
-    def _step(self, updates, f, state, round):
+    def _step(self, updates, f, state, at):
         seen = {**state["seen"]}
-        noise = round.random().normal(size=updates.n)
-        for node, extra in zip(round.nodes, noise, strict=True):
+        noise = at.random().normal(size=updates.n)
+        for node, extra in zip(at.nodes, noise, strict=True):
             seen[node] = 0.9 * seen.get(node, np.float64(1.0)) + 0.1 * extra**2
-        weights = np.array([seen[node] for node in round.nodes])
+        weights = np.array([seen[node] for node in at.nodes])
         vector = updates.combine(weights / weights.sum())
         if state["last"] is not None:
             vector = vector + np.float32(0.1) * state["last"]
-        notes = (state["notes"][0] + "x", round.number, 1 / round.number)
+        notes = (state["notes"][0] + "x", at.number, 1 / at.number)
         return Aggregate(vector, None, {"seen": seen, "last": vector, "notes": notes})
 
 

@@ -41,6 +41,14 @@ def test_what_is_too_large_for_the_dtype_stops_at_its_end():
     np.testing.assert_array_equal(found["w"].numpy(), [65504.0, -65504.0])
 
 
+def test_a_float64_model_stops_at_the_end_of_the_range_of_rows():
+    theta = record(w=np.array([9e139, -9e139, 1.0]), b=np.array([2.0], np.float32))
+    found = descend(Layout.of(theta), theta, np.array([-1e140, 1e140, 0.5, 1e140]), 1.0, 0.0)
+    np.testing.assert_array_equal(found["w"].numpy(), [1e140, -1e140, 0.5])
+    assert found["b"].numpy() == -np.finfo(np.float32).max
+    Layout.of(found).check_finite(found)
+
+
 def test_it_takes_the_memory_of_the_new_model_and_little_more():
     theta = model(d=4_000_000)
     layout = Layout.of(theta)
@@ -58,7 +66,15 @@ def test_it_takes_the_memory_of_the_new_model_and_little_more():
 def test_the_size_of_a_vector():
     vector = np.random.default_rng(2).normal(size=1_000_000).astype(np.float32)
     assert size_of(vector) == pytest.approx(np.linalg.norm(vector.astype(float)), rel=1e-12)
-    assert size_of(np.array([3e200, -4e200])) == pytest.approx(5e200)
+    assert size_of(np.array([6e139, -8e139])) == pytest.approx(1e140)
+    assert np.isnan(size_of(np.array([1e200, 1.0])))
     assert size_of(np.zeros(0)) == 0.0
     assert np.isnan(size_of(np.array([1.0, np.nan])))
     assert np.isnan(size_of(np.array([-np.inf, 1.0])))
+
+
+@pytest.mark.parametrize(("value", "found"), [(1.1e140, "beyond 1e140"), (np.inf, "an infinity")])
+def test_a_model_out_of_range_is_refused_before_work_starts(value, found):
+    start = record(w=np.array([1.0, value]))
+    with pytest.raises(ValueError, match=f"`initial_arrays` must be finite.*{found} in `w`"):
+        Layout.of(start).check_finite(start)

@@ -179,6 +179,36 @@ def test_an_update_that_overflows_is_as_bad_as_an_infinity():
     assert "infinity in the update of `w`" in read_reply(opposite, 1, layout, sent).reason
 
 
+@pytest.mark.parametrize(
+    ("model", "reply", "key", "reason"),
+    [
+        (0.0, 1e140, "momentum", None),
+        (0.0, -1.01e140, "momentum", "a number beyond 1e140 in `w`"),
+        (0.0, 1.7e308, "momentum", "a number beyond 1e140 in `w`"),
+        (0.0, np.nan, "momentum", "a NaN or an infinity in `w`"),
+        (0.0, 1e140, "arrays", None),
+        (0.0, 1e200, "arrays", "a number beyond 1e140 in `w`"),
+        (1e140, 1e140, "arrays", None),
+        (1e140, -1.0, "arrays", None),
+        (1e140, -1e69, "arrays", None),
+        (1e140, -1e125, "arrays", "a number beyond 1e140 in the update of `w`"),
+        (-1e140, 1e140, "arrays", "a number beyond 1e140 in the update of `w`"),
+    ],
+)
+def test_float64_beyond_the_range_is_proof_of_a_fault(model, reply, key, reason):
+    sent = {"w": np.full(300_000, model)}
+    layout = Layout.of(record(**sent))
+    values = np.full(300_000, model)
+    values[299_999] = reply
+    found = read_reply(content(record(w=values), key=key), 1, layout, layout.views(record(**sent)))
+    if reason is None:
+        row = np.empty(layout.size)
+        found.read(0, layout.size, row)
+        assert np.abs(row).max() <= 1e140
+    else:
+        assert found == Rejection(1, reason, proven=True)
+
+
 class Hostile:
     """Raises whatever is done with it, and is not an Exception's business."""
 

@@ -177,7 +177,7 @@ class Fussy(Mean):
     failure: str = "missing"
     name: ClassVar[str] = "fussy"
 
-    def _step(self, updates, f, state, round):
+    def _step(self, updates, f, state, at):
         if self.failure == "numeric":
             raise np.linalg.LinAlgError("SVD did not converge")
         if self.failure == "nan":
@@ -186,7 +186,7 @@ class Fussy(Mean):
             raise ValueError("a row is missing")
         if self.failure == "always":
             raise ValueError("a wrong setting")
-        return super()._step(updates, f, state, round)
+        return super()._step(updates, f, state, at)
 
 
 @pytest.mark.parametrize("failure", ["missing", "numeric", "nan"])
