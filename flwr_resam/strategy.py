@@ -31,7 +31,15 @@ from .server.checkpoint import Saver
 from .server.descent import descend
 from .server.intake import Intake
 from .server.ledger import Ledger, round_lines
-from .server.log import log_assumed, log_constants, log_round, log_settings, log_sunk, quorum_lost
+from .server.log import (
+    log_assumed,
+    log_constants,
+    log_limits,
+    log_round,
+    log_settings,
+    log_sunk,
+    quorum_lost,
+)
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
@@ -234,6 +242,7 @@ class Resam(FedAvg):
         layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
         self._run = run = RunState.of(settings, timeout)
+        run.ours = True
         if settings.output_dir is not None:
             run.ledger = Ledger(settings.output_dir)
         try:
@@ -267,6 +276,8 @@ class Resam(FedAvg):
         """
         if self.fraction_train == 0.0:
             return []
+        if not self._run.met:
+            log_limits(self.settings, grid, ours=self._run.ours)
         nodes = connected(grid, self.settings, self._run)
         asked = self._messages(
             MessageType.TRAIN, server_round, arrays, config, nodes,

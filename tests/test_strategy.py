@@ -7,7 +7,14 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from flwr_resam import AdversarialGrid, InProcessGrid, QuorumLostError, Resam, parse_rule
+from flwr_resam import (
+    AdversarialGrid,
+    InProcessGrid,
+    QuorumLostError,
+    Resam,
+    momentum_mod,
+    parse_rule,
+)
 from flwr_resam.aggregators import CenteredClipping, Mean, Median
 from flwr_resam.attacks import ALIE, FOE
 from flwr_resam.grids._wrapper import GridWrapper
@@ -446,3 +453,60 @@ def test_a_fraction_of_the_nodes_is_sampled_as_by_fedavg(federation, arguments, 
     found = quiet(**arguments).start(grid, record(w=np.zeros(2)), num_rounds=2)
     assert found.train_metrics_clientapp[1]["n-asked"] == expected
     assert found.train_metrics_clientapp[2]["n-asked"] == expected
+
+
+def test_flowers_privacy_wrappers_get_weights_and_a_liar_moves_nothing(caplog):
+    """They clip what comes as a change of the weights, so that no momentum may come."""
+    from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping as Private
+
+    target = np.linspace(-1, 1, 6)
+    app = ClientApp(mods=[momentum_mod(beta=0.9)])
+
+    @app.train()
+    def train(message, context):
+        value = message.content["arrays"]["0"].numpy()
+        value = value - 0.5 * (value - target) + 1e6 * (context.node_config["partition-id"] == 0)
+        arrays = ArrayRecord([value.astype(np.float32)])
+        metrics = MetricRecord({"num-examples": 1})
+        return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+    strategy = Private(
+        Resam(1, fraction_evaluate=0.0), noise_multiplier=1e-3, clipping_norm=5.0,
+        num_sampled_clients=7,
+    )
+    start = ArrayRecord([np.zeros(6, np.float32)])
+    result = strategy.start(InProcessGrid(app, 7), start, num_rounds=15)
+    np.testing.assert_allclose(result.arrays["0"].numpy(), target, atol=0.05)
+    assert caplog.text.count("Another loop than that of `Resam.start`") == 1
+
+
+@pytest.mark.parametrize(("on_engine", "seed"), [(True, 3), (False, 3), (True, None)])
+def test_a_seed_that_does_not_choose_the_same_nodes_again_is_told(
+    federation, monkeypatch, caplog, on_engine, seed
+):
+    monkeypatch.setattr("flwr_resam.server.log.on_engine", lambda grid: on_engine)
+    grid = federation(lambda message, i: content(record(w=np.ones(2)), key="momentum"), 4)
+    strategy = quiet(seed=seed, fraction_train=0.5, min_available_nodes=4)
+    strategy.start(grid, record(w=np.zeros(2)), num_rounds=2)
+    told = "draws new node ids in every run" in caplog.text
+    assert told == (on_engine and seed is not None)
+
+
+def test_num_examples_is_no_metric_and_evaluation_asks_as_many_as_can_be_believed(federation):
+    def reply(message, i):
+        return content(record(w=np.ones(2)), key="momentum", loss=float(i))
+
+    grid = federation(reply, 15)
+    strategy = Resam(5, min_available_nodes=15, fraction_evaluate=0.5)
+    result = strategy.start(grid, record(w=np.zeros(2)), num_rounds=1)
+    assert strategy.min_evaluate_nodes == 11
+    metrics = result.train_metrics_clientapp[1]
+    assert "num-examples" not in metrics
+    assert (metrics["loss"], metrics["n-momentum"]) == (7.0, 15)
+
+
+def test_without_the_mod_the_log_says_that_nodes_sent_weights(federation, caplog):
+    grid = federation(lambda message, i: content(record(w=np.ones(2))), 4)
+    result = quiet().start(grid, record(w=np.zeros(2)), num_rounds=1)
+    assert result.train_metrics_clientapp[1]["n-momentum"] == 0
+    assert "4 of the replies hold weights, and no momentum: is momentum_mod in" in caplog.text

@@ -115,7 +115,7 @@ class Intake:
     @property
     def valid(self) -> int:
         """How many rows are valid."""
-        return len(self._rows.keys() - self._matcher.repeated)
+        return len(self._rows) - sum(node in self._rows for node in self._matcher.repeated)
 
     @property
     def momentums(self) -> int:
@@ -145,7 +145,8 @@ class Intake:
     @property
     def proven(self) -> int:
         """How many nodes proved themselves faulty."""
-        return sum(rejection.proven for rejection in self.rejections)
+        repeated = self._matcher.repeated
+        return sum(each.proven for node, each in self._rejections.items() if node not in repeated)
 
     def counts(self, expected: int) -> MetricRecord:
         """How many of the expected nodes sent what, as a round's metrics name it."""

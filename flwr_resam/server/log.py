@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from logging import ERROR, INFO, WARNING
 
 from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
 
-from ..wire.flower import logger
+from ..wire.flower import logger, on_engine
 from ..wire.layout import Layout
 from ..wire.replies import Stray
 from .descent import sunk
@@ -42,6 +43,21 @@ def log_settings(settings: Settings, arrayrecord_key: str, configrecord_key: str
         f"\t\t└── ConfigRecord key: '{configrecord_key}'",
     ):
         logger.log(INFO, "%s", line)
+
+
+def log_limits(settings: Settings, grid: Grid, *, ours: bool) -> None:
+    """Warn of what a run can't have, and what it would take."""
+    if not ours:
+        logger.log(
+            WARNING, "Another loop than that of `Resam.start` runs this strategy: nodes are not "
+            "asked for momentum, and no checkpoint is written"
+        )
+    if settings.seed is not None and settings.fraction_train < 1.0 and on_engine(grid):
+        logger.log(
+            WARNING, "Flower's engine draws new node ids in every run, so that the seed does not "
+            "choose the same nodes again: start on PartitionedGrid(grid, num_nodes), with "
+            "answer_partition(app) on the ClientApp"
+        )
 
 
 def log_round(intake: Intake, expected: int, f: int | None, settings: Settings) -> None:

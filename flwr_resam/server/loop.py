@@ -57,6 +57,8 @@ class RunState:
         Those of the last round.
     faults : int or None
         The f of the last round; None where it had no quorum.
+    ours : bool
+        Whether `Resam.start` runs it, and not another's loop.
     met : bool
         Whether as many nodes as wanted have been there together.
     sunk : set of str
@@ -76,6 +78,7 @@ class RunState:
     skipped: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     faults: int | None = None
+    ours: bool = False
     met: bool = False
     sunk: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
