@@ -109,7 +109,7 @@ def keys(
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes get a key.")] = 6,
     host: Annotated[
         list[str] | None,
-        typer.Option(help="A name or address that devices connect to; may be given more than once."),
+        typer.Option(help="A name or address for devices to connect to; more than one is fine."),
     ] = None,
 ) -> None:
     """Make the certificates and keys of a federation: for SuperLink, proxy and each node."""
