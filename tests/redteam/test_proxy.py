@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -14,10 +15,12 @@ from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr_resam.server.ledger import read_ledger
 from simulations.deployment import federation as federation_module
 from simulations.deployment.__main__ import DEFAULTS
+from simulations.deployment.drill import _intrude
 from simulations.deployment.intruder import as_another, as_operator
 from simulations.deployment.proxy import LOG, find_nginx
 from simulations.deployment.run import run_deployed
 from simulations.experiment import Experiment
+from simulations.flwr_cli import RunFailed
 from tests.redteam.harness import RawNode, WithoutSuperNodes, attacked, honest, row
 
 pytestmark = pytest.mark.slow
@@ -74,6 +77,16 @@ def test_the_operators_calls_succeed_at_the_superlink_and_are_refused_at_the_pro
         attempt.what for attempt in tried if attempt.answer == "done"
     }
     assert len(federation.flwr.nodes()) == len(before) + 1
+
+
+def test_a_drill_ends_with_an_error_where_a_device_is_let_in(federation):
+    said = []
+    open_door = SimpleNamespace(
+        keys=federation.keys, node_id=lambda _: 0, door=federation.superlink_address, proxied=True
+    )
+    with pytest.raises(RunFailed, match=r"A device can list the runs at .* \(answer: done\)"):
+        _intrude(open_door, 0, 1, 1, said.append)
+    assert len(said) == 3
 
 
 def test_a_device_is_nobody_else(federation):
