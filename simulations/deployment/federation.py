@@ -100,7 +100,7 @@ class Federation:
     ) -> None:
         self._stack.close()
 
-    def _start_superlink(self) -> None:
+    def _superlink_command(self) -> list[str]:
         command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self._port)]
         if self._keys is None:
             command.append("--insecure")
@@ -111,7 +111,12 @@ class Federation:
                 "--ssl-keyfile", str(self._keys.key),
                 "--enable-supernode-auth",
             ]
-        superlink = self.processes.start(command, self._home, self._folder / LOG)
+        return command
+
+    def _start_superlink(self) -> None:
+        superlink = self.processes.start(
+            self._superlink_command(), self._home, self._folder / LOG
+        )
         certificate = self._keys.ca if self._keys else None
         self.flwr = FlwrCli(self._home, self._port, self.processes.environment, certificate)
         self.flwr.await_superlink(superlink, self._folder / LOG)
