@@ -77,14 +77,20 @@ class ProcessGroup:
             child.wait()
 
     def running(self) -> list[psutil.Process]:
-        """Return the processes that carry the mark."""
-        found = []
+        """Return the processes that carry the mark, and those started here with their children."""
+        found = set()
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 marked = process.environ().get(_MARK) == self._mark
                 if marked and process.pid != os.getpid():
-                    found.append(process)
-        return found
+                    found.add(process)
+        # nginx writes its title over its environment, so that the mark is gone.
+        for child in self._started:
+            if child.poll() is None:
+                with suppress(psutil.Error):
+                    process = psutil.Process(child.pid)
+                    found |= {process, *process.children(recursive=True)}
+        return list(found)
 
 
 def exit_on_sigterm() -> None:

@@ -87,7 +87,7 @@ def drill(
     run_config: RunConfig = None,
     byzantine: Byzantine = "sign-flip",
 ) -> None:
-    """Kill a SuperNode within a round, start it again, then kill the ServerApp and resume."""
+    """Try what no device may do, kill a SuperNode and the ServerApp, and bring both back."""
     experiment = read_experiment(run_config, output_dir, **DEFAULTS)
     liars = _liars(experiment, byzantine)
     started = time.monotonic()
@@ -108,15 +108,16 @@ def keys(
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes get a key.")] = 6,
     host: Annotated[
         list[str] | None,
-        typer.Option(help="A name or address of the SuperLink; may be given more than once."),
+        typer.Option(help="A name or address for devices to connect to; more than one is fine."),
     ] = None,
 ) -> None:
-    """Make the certificates and keys of a federation: for the SuperLink and for each node."""
+    """Make the certificates and keys of a federation: for SuperLink, proxy and each node."""
     try:
         made = make_keys(folder, nodes, host or ["localhost"])
     except FileExistsError as error:
         raise failure(f"{error.filename} exists already. Name a new folder.", 2) from None
     console.print(f"For everybody: {made.ca}\nFor the SuperLink: {made.certificate}, {made.key}")
+    console.print(f"For the proxy: {made.proxy_certificate}, {made.proxy_key}")
     console.print(f"For node i: {folder}/node-i; to register: {folder}/node-i.pub")
 
 

@@ -1,4 +1,4 @@
-"""A drill: a SuperNode is killed within a round, comes back, and then the ServerApp is killed."""
+"""A drill: a SuperNode tries what it may not, is killed, comes back; the ServerApp is killed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from flwr_resam.server.checkpoint import list_checkpoints
 from flwr_resam.server.ledger import read_ledger
 from simulations.deployment.federation import Federation
+from simulations.deployment.intruder import Attempt, as_another, as_operator
+from simulations.deployment.proxy import MISSING
 from simulations.deployment.run import NodeReport, node_reports
 from simulations.experiment import PROJECT, Experiment
 from simulations.flwr_cli import RunFailed, prepare
@@ -21,6 +23,8 @@ class Drill:
 
     Attributes
     ----------
+    refused : list of Attempt
+        What a device tried and may not do.
     nodes : list of NodeReport
         At the end, in the order of the partitions.
     ids : tuple of int
@@ -31,6 +35,7 @@ class Drill:
         The last round that was done when the ServerApp died.
     """
 
+    refused: list[Attempt]
     nodes: list[NodeReport]
     ids: tuple[int | None, int | None]
     back_in: int
@@ -48,6 +53,8 @@ def drill(
 ) -> Drill:
     """Run an experiment on a federation and break it twice.
 
+    In the first round the device of ``victim`` tries, with the files that it holds, what only the
+    operator may do, and to be another node.
     In the second round the SuperNode ``victim`` is killed. When that round is over it is
     started again; when it has answered, the ServerApp is killed within the next round. A new
     run takes up the checkpoint and does one round more.
@@ -73,7 +80,8 @@ def drill(
     ValueError
         If the folder holds checkpoints already.
     RunFailed
-        If a run ends, a SuperNode ends which was not killed, or time is up.
+        If a device can do what it may not, a run ends, a SuperNode ends which was not killed, or
+        time is up.
     """
     first = replace(experiment, num_rounds=1000, checkpoint_every=1, resume=False)
     folder = prepare(first)
@@ -92,6 +100,9 @@ def drill(
             say(f"waiting for {what}")
             federation.flwr.follow(run_id, folder, lambda _: None, look)
 
+        wait("round 1", lambda: federation.instructions(victim) >= 1)
+        wait("another node", lambda: federation.node_id(witness) is not None)
+        refused = _intrude(federation, victim, witness, int(run_id), say)
         wait("round 2", lambda: federation.instructions(victim) >= 2)
         before = federation.node_id(victim)
         federation.kill_node(victim)
@@ -111,7 +122,28 @@ def drill(
         run_id = federation.flwr.submit(PROJECT, second.run_config())
         wait("a new run that resumes", lambda: False)
         nodes = node_reports(federation, byzantine)
-        return Drill(nodes, (before, federation.node_id(victim)), back_in, done)
+        return Drill(refused, nodes, (before, federation.node_id(victim)), back_in, done)
+
+
+def _intrude(
+    federation: Federation, device: int, other: int, run_id: int, say: Callable[[str], None]
+) -> list[Attempt]:
+    """Try with one device's files what it may not do; raise where it can."""
+    keys, node = federation.keys, federation.node_id(other)
+    if keys is None or node is None:
+        return []
+    tried = as_another(federation.door, keys.ca, keys.node(device), node)
+    if federation.proxied:
+        tried += as_operator(federation.door, keys.ca, keys.node(device), node, run_id)
+    else:
+        say(f"not tried, what only the operator may do: {MISSING}")
+    for attempt in tried:
+        if not attempt.held:
+            raise RunFailed(
+                f"A device can {attempt.what} at {federation.door} (answer: {attempt.answer})."
+            )
+        say(f"a device is refused: {attempt.what} ({attempt.answer})")
+    return tried
 
 
 def _done(folder: Path) -> int:

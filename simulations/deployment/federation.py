@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import tempfile
@@ -11,13 +12,20 @@ from types import TracebackType
 
 import psutil
 
-from simulations.deployment.keys import make_keys
+from simulations.deployment.keys import Keys, make_keys
+from simulations.deployment.proxy import LOG as PROXY_LOG
+from simulations.deployment.proxy import MISSING, find_nginx, start_proxy
 from simulations.flwr_cli import LOG, FlwrCli, RunFailed, last_line
 from simulations.processes import ProcessGroup, free_ports
+
+logger = logging.getLogger(__name__)
 
 
 class Federation:
     """A SuperLink and its SuperNodes, each a process, on free ports of the loopback interface.
+
+    With TLS the nodes connect to a proxy that keeps the SuperLink's other calls from them, where
+    nginx is installed; a warning in the log says so where it is not.
 
     Parameters
     ----------
@@ -29,7 +37,12 @@ class Federation:
         TLS, and nodes that prove who they are by keys which were registered; without, anybody
         may connect, and a node that was killed comes back as another.
     folder : path
-        Where the logs go: ``flower.log`` and ``node-<i>.log``.
+        Where the logs go: ``flower.log``, ``proxy.log`` and ``node-<i>.log``.
+
+    Attributes
+    ----------
+    door : str
+        Address and port that the nodes connect to: the proxy's, or the SuperLink's own.
     """
 
     def __init__(
@@ -41,6 +54,22 @@ class Federation:
         self._folder = folder
         self._stack = ExitStack()
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._proxy: subprocess.Popen[bytes] | None = None
+
+    @property
+    def keys(self) -> Keys | None:
+        """The certificates and keys; None without TLS."""
+        return self._keys
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the nodes connect to the proxy."""
+        return self._proxy is not None
+
+    @property
+    def superlink_address(self) -> str:
+        """The SuperLink's own address and port, which serve everything."""
+        return f"127.0.0.1:{self._port}"
 
     def __enter__(self) -> Federation:
         with ExitStack() as stack:
@@ -53,9 +82,10 @@ class Federation:
                 "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
                 "PYTHONUNBUFFERED": "1",
             }))
-            self._port, *self._node_ports = free_ports(1 + self.num_nodes)
+            self._port, proxy_port, *self._node_ports = free_ports(2 + self.num_nodes)
             self._keys = make_keys(self._home / "keys", self.num_nodes) if self._secure else None
             self._start_superlink()
+            self._start_proxy(proxy_port)
             for partition in range(self.num_nodes):
                 self._register(partition)
                 self.start_node(partition)
@@ -70,7 +100,7 @@ class Federation:
     ) -> None:
         self._stack.close()
 
-    def _start_superlink(self) -> None:
+    def _superlink_command(self) -> list[str]:
         command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self._port)]
         if self._keys is None:
             command.append("--insecure")
@@ -81,11 +111,30 @@ class Federation:
                 "--ssl-keyfile", str(self._keys.key),
                 "--enable-supernode-auth",
             ]
-        superlink = self.processes.start(command, self._home, self._folder / LOG)
+        return command
+
+    def _start_superlink(self) -> None:
+        superlink = self.processes.start(
+            self._superlink_command(), self._home, self._folder / LOG
+        )
         certificate = self._keys.ca if self._keys else None
         self.flwr = FlwrCli(self._home, self._port, self.processes.environment, certificate)
         self.flwr.await_superlink(superlink, self._folder / LOG)
         self.superlink = psutil.Process(superlink.pid)
+
+    def _start_proxy(self, port: int) -> None:
+        nginx = find_nginx()
+        if self._keys is not None:
+            if nginx is None:
+                logger.warning(MISSING)
+            else:
+                home = self._home / "proxy"
+                home.mkdir()
+                self._proxy = start_proxy(
+                    nginx, port, self._port, self._keys, self.num_nodes,
+                    processes=self.processes, home=home, log=self._folder / PROXY_LOG,
+                )
+        self.door = f"127.0.0.1:{port}" if self._proxy else self.superlink_address
 
     def _register(self, partition: int) -> None:
         """Make the node's public key known to the SuperLink."""
@@ -98,7 +147,7 @@ class Federation:
         if partition in self._byzantine:
             config += f' byzantine="{self._byzantine[partition]}"'
         command = [
-            "flower-supernode", "--superlink", f"127.0.0.1:{self._port}",
+            "flower-supernode", "--superlink", self.door,
             "--host", "127.0.0.1", "--port", str(self._node_ports[partition]),
             "--node-config", config,
         ]
@@ -131,7 +180,10 @@ class Federation:
         _kill(found)
 
     def check(self) -> None:
-        """Raise where a SuperNode has ended that was not killed by `kill_node`."""
+        """Raise where the proxy has ended, or a SuperNode that was not killed by `kill_node`."""
+        if self._proxy is not None and self._proxy.poll() is not None:
+            said = last_line((self._folder / PROXY_LOG).read_text())
+            raise RunFailed(f"The proxy ended: {said}")
         for partition, node in self._nodes.items():
             if node.poll() is not None:
                 said = last_line(self.log_of(partition).read_text())

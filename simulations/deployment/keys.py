@@ -1,4 +1,4 @@
-"""Certificates and keys of a federation: TLS for the SuperLink, a key of its own for each node."""
+"""Certificates and keys of a federation: for SuperLink, proxy and each node."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Keys:
     """The files of a federation in one folder.
 
     ``ca.pem`` goes to everybody. ``server.pem`` and ``server.key`` stay with the SuperLink,
-    ``node-<i>`` stays with node i, and ``node-<i>.pub`` is registered with the SuperLink. The
-    key of the certificate authority itself is not kept: make all anew rather than add to it.
+    ``proxy.pem`` and ``proxy.key`` with the proxy in front of it, ``node-<i>`` stays with node i,
+    and ``node-<i>.pub`` is registered with the SuperLink. The key of the certificate authority
+    itself is not kept: make all anew rather than add to it.
     """
 
     folder: Path
@@ -49,6 +50,16 @@ class Keys:
     def key(self) -> Path:
         """The SuperLink's private key."""
         return self.folder / "server.key"
+
+    @property
+    def proxy_certificate(self) -> Path:
+        """The certificate of the proxy that devices connect to."""
+        return self.folder / "proxy.pem"
+
+    @property
+    def proxy_key(self) -> Path:
+        """The proxy's private key."""
+        return self.folder / "proxy.key"
 
     def node(self, partition: int) -> Path:
         """The private key of a node."""
@@ -69,8 +80,8 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost",)) -
     nodes : int
         How many nodes get a key.
     hosts : sequence of str
-        Names and addresses under which the nodes reach the SuperLink. The loopback ones are
-        always added: the ServerApp runs beside the SuperLink and reaches it there.
+        Names and addresses under which the nodes reach the proxy or the SuperLink. The loopback
+        ones are always added: the ServerApp runs beside the SuperLink and reaches it there.
 
     Raises
     ------
@@ -80,7 +91,7 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost",)) -
     folder.mkdir(parents=True, exist_ok=True)
     aliases = [_alias(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])]
     keys = Keys(folder)
-    authority, server = _private(), _private()
+    authority = _private()
     issuer = _name("flwr-resam federation CA")
     ca = (
         _certificate(issuer, issuer, authority)
@@ -89,23 +100,27 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost",)) -
         .sign(authority, hashes.SHA256())
     )
     authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
-    certificate = (
-        _certificate(_name(hosts[0]), issuer, server)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(aliases), critical=False)
-        .add_extension(authority_id, critical=False)
-        .sign(authority, hashes.SHA256())
-    )
     _write(keys.ca, ca.public_bytes(Encoding.PEM))
-    _write(keys.certificate, certificate.public_bytes(Encoding.PEM))
-    _write(keys.key, server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    servers = [(keys.certificate, keys.key), (keys.proxy_certificate, keys.proxy_key)]
+    for certificate_file, key_file in servers:
+        server = _private()
+        certificate = (
+            _certificate(_name(hosts[0]), issuer, server)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(aliases), critical=False)
+            .add_extension(authority_id, critical=False)
+            .sign(authority, hashes.SHA256())
+        )
+        private = server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write(certificate_file, certificate.public_bytes(Encoding.PEM))
+        _write(key_file, private)
     for partition in range(nodes):
         node = _private()
-        private = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        secret = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
         public = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-        _write(keys.node(partition), private)
+        _write(keys.node(partition), secret)
         _write(keys.node_public(partition), public + b"\n")
     return keys
 

@@ -17,6 +17,7 @@ from flwr_resam.server.ledger import read_ledger
 from simulations import training
 from simulations.deployment.__main__ import DEFAULTS, app
 from simulations.deployment.drill import drill
+from simulations.deployment.proxy import find_nginx
 from simulations.deployment.run import byzantine_nodes, run_deployed
 from simulations.experiment import Experiment
 from simulations.flwr_cli import RunFailed
@@ -87,6 +88,8 @@ def test_with_tls_and_node_keys_a_killed_node_and_a_killed_server_app_come_back(
     victim, liar = found.nodes[0], found.nodes[5]
     assert {node.status for node in found.nodes} == {"online"}
     assert found.ids == (victim.node, victim.node)
+    assert all(attempt.held for attempt in found.refused)
+    assert len(found.refused) == (10 if find_nginx() else 3)
     lines = read_ledger(tmp_path)
     last = found.resumed_after + 1
     assert {line.round for line in lines} == set(range(1, last + 1))

@@ -1,0 +1,5 @@
+"""Never started: tests play the nodes."""
+
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
