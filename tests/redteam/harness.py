@@ -115,6 +115,7 @@ def attacked(
     malicious: int = 1,
     delay: float = 0.0,
     limit: float = 240.0,
+    code: Path = PROJECT,
     **config: int | float | str,
 ) -> Outcome:
     """Run Resam on a real SuperLink while the last nodes attack it.
@@ -131,6 +132,8 @@ def attacked(
         Seconds that an honest node takes for an instruction.
     limit : float
         Seconds after which the run is ended.
+    code : path
+        The checkout of which the ServerApp imports flwr_resam.
     **config
         Further settings of `app/pyproject.toml`, with _ for -.
     """
@@ -140,7 +143,7 @@ def attacked(
     outcome = Outcome()
     # The ServerApp imports what is tested here, whatever is installed.
     with (
-        patch.dict(os.environ, {"PYTHONPATH": str(PROJECT)}),
+        patch.dict(os.environ, {"PYTHONPATH": str(code)}),
         WithoutSuperNodes(nodes, {}, True, folder) as federation,
     ):
         players = [RawNode(federation, partition) for partition in range(nodes)]

@@ -162,10 +162,14 @@ class RawNode:
 
     def announce(self, message: Message) -> PushMessagesResponse:
         """Send a reply without its objects; the answer names those which the SuperLink wants."""
+        return self.announce_tree(message, get_object_tree(message))
+
+    def announce_tree(self, message: Message, tree: ObjectTree) -> PushMessagesResponse:
+        """Send a reply without its objects, and say that they are these."""
         bare = remove_content_from_message(message) if message.has_content() else message
         return self.client.PushMessages(PushMessagesRequest(
             node=self.node, messages_list=[message_to_proto(bare)],
-            message_object_trees=[get_object_tree(message)], clientapp_runtime_list=[0.1],
+            message_object_trees=[tree], clientapp_runtime_list=[0.1],
         ))
 
     def push(self, message: Message) -> PushMessagesResponse:
