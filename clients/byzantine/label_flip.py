@@ -8,7 +8,7 @@ from typing import ClassVar
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
-from clients.cohort import train
+from clients.batched_training import train
 from clients.momentum import MomentumClient
 from clients.training import Training
 
