@@ -223,7 +223,9 @@ def _build(cls: type[T], name: str, text: str) -> T:
             raise ValueError(f"`{name}` has no argument `{key}`. It takes {takes}.")
         if key in arguments:
             raise ValueError(f"`{name}` is given `{key}` twice.")
-        arguments[key] = _fitting(_value(value), known[key], name)
+        text_only = known[key].type == "str"  # there 1e30 is a word
+        read = value.strip("'\"") if text_only else _value(value)
+        arguments[key] = _fitting(read, known[key], name)
     missing = [
         key for key, field in known.items()
         if key not in arguments and field.default is MISSING and field.default_factory is MISSING

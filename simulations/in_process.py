@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from clients import models
 from clients.app import app as client_app
+from clients.bad_replies.messages import SILENCE
 from clients.batched_training import together
 from clients.byzantine import on_device
 from clients.byzantine.label_flip import LabelFlip
-from clients.byzantine.malformed import SILENCE, Malformed
+from clients.byzantine.malformed import Malformed
 from clients.gradients import is_dense
 from flwr_resam import InProcessGrid
 from flwr_resam.errors import requirement

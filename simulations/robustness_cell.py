@@ -10,7 +10,7 @@ import os
 import traceback
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -18,9 +18,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
+from clients.bad_replies import BAD_REPLIES
 from flwr_resam import InProcessGrid, PartitionedGrid, Resam, answer_partition
 from flwr_resam.grids._wrapper import GridWrapper
-from simulations.bad_replies import BAD_REPLIES
 
 NODES = 8
 FAULTY = 3
@@ -29,7 +29,9 @@ PATIENCE = 240.0
 SILENT = "silent"
 HONEST = "honest"
 
-_COMMON = {"min_train_nodes": NODES, "min_available_nodes": NODES, "fraction_evaluate": 0.0}
+_COMMON: dict[str, Any] = {
+    "min_train_nodes": NODES, "min_available_nodes": NODES, "fraction_evaluate": 0.0,
+}
 
 STRATEGIES: dict[str, Any] = {
     "Resam": lambda: Resam(
@@ -62,13 +64,14 @@ def client_app(kind: str) -> ClientApp:
     """The nodes, of which one replies in the way of ``kind``."""
     app = ClientApp()
     answer_partition(app)
+    bad = BAD_REPLIES.get(kind)  # neither honest nor silent is one
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         partition = int(context.node_config["partition-id"])
         content = _honest_reply(message, partition)
-        if partition == FAULTY and kind in BAD_REPLIES:
-            content = BAD_REPLIES[kind](content)
+        if partition == FAULTY and bad is not None and bad.content is not None:
+            content = cast(RecordDict, bad.content(content))
         return Message(content, reply_to=message)
 
     return app
@@ -80,7 +83,7 @@ def _honest_reply(message: Message, partition: int) -> RecordDict:
     inputs = draw.normal(size=(32, 8))
     truth = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
     outputs = inputs @ truth + 0.5 + 0.1 * draw.normal(size=(32, 3))
-    arrays = message.content["arrays"]
+    arrays = message.content.array_records["arrays"]
     weights, bias = (arrays[name].numpy().astype(np.float64) for name in ("w", "b"))
     error = inputs @ weights + bias - outputs
     for _ in range(10):
@@ -88,8 +91,8 @@ def _honest_reply(message: Message, partition: int) -> RecordDict:
         weights = weights - 0.1 * inputs.T @ error / len(inputs)
         bias = bias - 0.1 * error.mean(axis=0)
     trained = {"w": Array(weights.astype(np.float32)), "b": Array(bias.astype(np.float32))}
-    metrics = {"num-examples": len(inputs), "loss": float((error**2).mean())}
-    return RecordDict({"arrays": ArrayRecord(trained), "metrics": MetricRecord(metrics)})
+    metrics = MetricRecord({"num-examples": len(inputs), "loss": float((error**2).mean())})
+    return RecordDict({"arrays": ArrayRecord(trained), "metrics": metrics})
 
 
 def serve(grid: Grid, strategy: Strategy, kind: str) -> list[float]:
