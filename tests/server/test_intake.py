@@ -15,7 +15,6 @@ from clients.bad_replies.reply import forced
 from flwr_resam.rows.source import Segments
 from flwr_resam.server.intake import Rejection, read_reply
 from flwr_resam.wire.layout import Layout
-from flwr_resam.wire.npy import read_header, write_header
 from tests.support import content, record
 
 MODEL = {
@@ -84,18 +83,6 @@ def test_what_an_array_claims_of_itself_is_not_read():
     data = Array(MODEL["w"]).data
     reply = with_data("w", data, dtype="string", shape=(1 << 40, -1))
     np.testing.assert_array_equal(row_of(reply)[:6], MODEL["w"].ravel())
-
-
-@given(st.integers(0, 4), st.lists(st.integers(0, 5), max_size=4), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_the_header_grammar_agrees_with_numpy(kind, shape, fortran):
-    dtype = np.dtype(["<f4", ">f8", "|b1", "<i8", "<f2"][kind])
-    array = np.zeros(shape, dtype, order="F" if fortran else "C")
-    data = io.BytesIO()
-    np.save(data, array)
-    header = read_header(data.getvalue())
-    assert (header.descr, header.shape) == (dtype.str, array.shape)
-    assert len(data.getvalue()) - header.start == array.nbytes
 
 
 # ------------------------------------------------------------------ what is not
@@ -189,20 +176,3 @@ def test_any_mutated_reply_gives_a_finite_row_or_a_reason(reply):
     else:
         assert isinstance(row, Rejection)
         assert row.reason
-
-
-@given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
-def test_any_bytes_are_a_header_or_a_value_error(tail):
-    for data in (tail, b"\x93NUMPY\x01\x00" + tail, npy(b"{" + tail + b"}", b"")):
-        try:
-            header = read_header(data)
-        except ValueError:
-            continue
-        assert header.start <= len(data)
-
-
-def test_the_written_header_is_read_back():
-    for fortran in (False, True):
-        header = read_header(write_header(np.dtype("<f4"), (2, 3), fortran))
-        assert header[:3] == ("<f4", fortran, (2, 3))

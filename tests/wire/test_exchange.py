@@ -177,6 +177,21 @@ def test_nobody_is_waited_for_longer_than_the_timeout():
         start(federation(link), aggregator=Mean(), num_malicious_nodes=0, timeout=0.2)
 
 
+def test_the_pauses_between_looks_double_up_to_the_longest(monkeypatch):
+    clock, pauses = [0.0], []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    grid = federation(link := SuperLink(5))
+    link.PullMessages = lambda request: PullAppMessagesResponse()
+    assert exchange(grid, messages_for(grid), timeout=10.0) == []
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0])
+
+
 def messages_for(grid):
     strategy = Resam(min_available_nodes=5, fraction_evaluate=0.0)
     return list(strategy.configure_train(1, record(w=np.zeros(3)), ConfigRecord(), grid))

@@ -17,7 +17,8 @@ from flwr_resam.aggregators import Mean
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.rule import Aggregate
 from flwr_resam.server.ledger import read_ledger
-from flwr_resam.wire.replies import match
+from flwr_resam.wire.flower import become_server, number_message
+from flwr_resam.wire.replies import Stray, match
 from tests.support import content, record
 
 N = 7
@@ -67,6 +68,21 @@ def run(mail, rounds=1, **changes):
 def counts(result, number=1):
     metrics = result.train_metrics_clientapp[number]
     return tuple(metrics[key] for key in ("n-asked", "n-valid", "n-rejected", "n-silent"))
+
+
+def test_only_the_superlinks_word_of_a_node_that_is_gone_is_no_stray():
+    become_server()
+    asked = [Message(RecordDict(), dst_node_id=node, message_type="train") for node in (2, 3)]
+    for message in asked:
+        number_message(message)
+    first, second = (Message(content(record(w=np.ones(4))), reply_to=each) for each in asked)
+    gone, posing = (
+        BAD_REPLIES[kind].arriving(second) for kind in ("node gone", "as the server")
+    )
+    found = match(asked, [first, *gone])
+    assert (list(found.answers), found.strays) == ([2], [])
+    found = match(asked, [first, *posing])
+    assert (list(found.answers), found.strays) == ([2], [Stray(1, "answered for node 3")])
 
 
 def silent_run(make, **changes):
