@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flwr.app import Context, Message, MetricRecord, RecordDict
 
-from clients.cohort import train
+from clients.batched_training import train
 from clients.settings import ClientSettings
 from clients.training import Training
 from flwr_resam import WorkerMomentum

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from clients import data, models
 from clients.data import Dataset
-from clients.grouped import Gradients, can_group, grouped_gradients, regularise_and_clip
+from clients.gradients import Gradients, forward, is_plain, regularise_and_clip
 from clients.partitions import share_of
 from clients.seeds import generator
 from clients.settings import ClientSettings
@@ -129,17 +129,15 @@ def _gradients(
     noise: np.random.Generator,
 ) -> tuple[Gradients, float]:
     """The gradient of one batch, with a leading dimension of one, and its mean loss."""
-    if can_group(model):
-        gradients, losses = grouped_gradients(
-            cast(nn.Sequential, model), state, inputs[None], labels[None]
-        )
-        return gradients, float(losses)
     parameters = {
         name: state[name].detach().requires_grad_() for name, _ in model.named_parameters()
     }
-    with _one_at_a_time, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(noise.integers(2**63)))  # of all devices
-        scores = functional_call(model, state | parameters, (inputs,))
+    if is_plain(model):
+        scores = forward(model, parameters, inputs)
+    else:
+        with _one_at_a_time, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(noise.integers(2**63)))  # of all devices
+            scores = functional_call(model, state | parameters, (inputs,))
     loss = nn.functional.cross_entropy(scores, labels)
     found = torch.autograd.grad(loss, list(parameters.values()))
     return {name: one[None] for name, one in zip(parameters, found, strict=True)}, loss.item()

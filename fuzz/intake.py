@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the gate, for anyone to repeat: no test of the default run.
 
     pip install atheris
-    python fuzz/intake.py -runs=100000
+    python -m fuzz.intake -runs=100000
 
 Each input of the fuzzer becomes a reply: good arrays, of which one holds the input's bytes, and
 by its first three bytes other names, records, dtypes or metrics beside it. The fuzzer sees which
@@ -17,10 +17,13 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import atheris
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from clients.bad_replies import BAD_REPLIES, Level
 
 with atheris.instrument_imports(include=["flwr_resam.wire.npy", "flwr_resam.server.intake",
                                          "flwr_resam.wire.layout", "flwr_resam.server.metrics"]):
@@ -96,11 +99,16 @@ def one_input(data: bytes) -> None:
 
 
 def seeds(folder: Path) -> None:
-    """Write one good input for each array, and some with odd headers."""
+    """Write good inputs for each array, what the catalogue makes of one, and some odd headers."""
     for index, name in enumerate(NAMES):
         for flags in range(0, 32, 5):
             data = bytes([index, flags, 0]) + ARRAYS[name].data
             (folder / f"{name}-{flags}").write_bytes(data)
+    honest = RecordDict({"arrays": ArrayRecord(ARRAYS)})
+    for kind, bad in BAD_REPLIES.items():
+        if bad.level is Level.BYTES and bad.content is not None:
+            spoilt = cast(RecordDict, bad.content(honest))
+            (folder / kind).write_bytes(bytes(3) + spoilt.array_records["arrays"]["w"].data)
     header = b"{\"shape\": (2, 3,), 'fortran_order': True, 'descr': '<f4'}\n"
     for version, width in ((1, 2), (2, 4), (3, 4)):
         size = len(header).to_bytes(width, "little")

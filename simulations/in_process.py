@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from clients import models
 from clients.app import app as client_app
+from clients.bad_replies.messages import SILENCE
+from clients.batched_training import together
 from clients.byzantine import on_device
 from clients.byzantine.label_flip import LabelFlip
-from clients.byzantine.malformed import SILENCE, Malformed
-from clients.cohort import together
-from clients.grouped import gains_by_company
+from clients.byzantine.malformed import Malformed
+from clients.gradients import is_dense
 from flwr_resam import InProcessGrid
 from flwr_resam.errors import requirement
 from flwr_resam.rows.threads import cores
@@ -50,7 +51,7 @@ def nodes_of(
 ) -> tuple[InProcessGrid, list[list[int]]]:
     """The nodes of an experiment, and which of them compute in one pass: nearly all, or none."""
     model = models.empty(models.chosen(experiment.model, experiment.dataset))
-    small = gains_by_company(model)  # what threads would spend on waiting for each other
+    small = is_dense(model)  # what threads would spend on waiting for each other
     grid = InProcessGrid(
         client_app, experiment.num_nodes, experiment.run_config(),
         threads=1 if small else cores(),

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from clients.bad_replies import BAD_REPLIES
 from simulations import robustness_cell
-from simulations.bad_replies import BAD_REPLIES
 from simulations.results import versions
 from simulations.robustness_cell import FAULTY, HONEST, NODES, ROUNDS, SILENT, STRATEGIES
 
 ENGINES = ("in-process", "ray")
+TABLED = [name for name, reply in BAD_REPLIES.items() if reply.tabled]
+MEASURED = [name for name, reply in BAD_REPLIES.items() if reply.from_device and reply.content]
+"""What can be measured; `TABLED` of it is what the published table has."""
 _PATIENCE = 600.0
 
 
@@ -63,7 +66,7 @@ def measure(
     Parameters
     ----------
     strategies, kinds : sequence of str
-        Names of `STRATEGIES` and `BAD_REPLIES`; the kind "honest" comes on its own.
+        Names of `STRATEGIES` and `MEASURED`; the kind "honest" comes on its own.
     engine : str
         "in-process", or "ray" for Flower's simulation engine.
     folder : Path
@@ -215,7 +218,7 @@ def _text(cell: Cell) -> str:
 def check_names(strategies: Sequence[str], kinds: Sequence[str], engine: str) -> None:
     """Raise a ValueError for a strategy, kind or engine that there is not."""
     for names, known, what in (
-        (strategies, list(STRATEGIES), "strategy"), (kinds, list(BAD_REPLIES), "kind"),
+        (strategies, list(STRATEGIES), "strategy"), (kinds, MEASURED, "kind"),
         ([engine], list(ENGINES), "engine"),
     ):
         for name in names:

@@ -10,7 +10,7 @@ import os
 import traceback
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -18,9 +18,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
+from clients.bad_replies import BAD_REPLIES
 from flwr_resam import InProcessGrid, PartitionedGrid, Resam, answer_partition
 from flwr_resam.grids._wrapper import GridWrapper
-from simulations.bad_replies import BAD_REPLIES
 
 NODES = 8
 FAULTY = 3
@@ -64,13 +64,14 @@ def client_app(kind: str) -> ClientApp:
     """The nodes, of which one replies in the way of ``kind``."""
     app = ClientApp()
     answer_partition(app)
+    bad = BAD_REPLIES.get(kind)  # neither honest nor silent is one
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         partition = int(context.node_config["partition-id"])
         content = _honest_reply(message, partition)
-        if partition == FAULTY and kind in BAD_REPLIES:
-            content = BAD_REPLIES[kind](content)
+        if partition == FAULTY and bad is not None and bad.content is not None:
+            content = cast(RecordDict, bad.content(content))
         return Message(content, reply_to=message)
 
     return app

@@ -117,6 +117,13 @@ def test_an_update_that_is_no_mapping_of_numpy_arrays_is_told_so():
         worker.step({"w": [1.0]}, server_round=1)
 
 
+def test_a_round_that_comes_twice_is_of_another_training(gradients):
+    state = RecordDict()
+    for _ in range(2):
+        sent = WorkerMomentum(BETA, state).step({"w": gradients[0]}, server_round=3)
+        np.testing.assert_allclose(sent["w"].numpy(), (1 - BETA**3) * gradients[0], rtol=1e-6)
+
+
 def test_float16_keeps_its_dtype_on_the_wire_and_float32_in_memory():
     state = RecordDict()
     sent = WorkerMomentum(BETA, state).step({"w": np.ones(2, np.float16)}, server_round=1)
@@ -317,3 +324,49 @@ def test_float64_that_numpy_makes_goes_back_to_the_dtype_that_was_sent():
 def test_the_mod_that_was_not_called_says_so():
     reason = trained_by([momentum_mod], weights)().error.reason
     assert "`mods` must hold what momentum_mod returns. Found momentum_mod itself" in reason
+
+
+def variance_after(name="v", first=(9.0, 9.0), second=(0.5, 0.4), left=0.3, **options):
+    """Two rounds in which a handler shrinks one array to ``left``: whether the mod warns, and how.
+
+    The momentum of the first round takes what is left of it below zero in the second.
+    """
+    app = ClientApp(mods=[momentum_mod(BETA, **options)])
+
+    @app.train()
+    def train(message, context):
+        (arrays,) = message.content.array_records.values()
+        local = {name: Array(np.full_like(arrays[name].numpy(), left))}
+        return Message(RecordDict({"arrays": ArrayRecord(local)}), reply_to=message)
+
+    grid = InProcessGrid(app, num_nodes=1)
+    (node,) = grid.get_node_ids()
+    for number, sent in enumerate((first, second), start=1):
+        arrays = ArrayRecord({name: Array(np.array(sent))})
+        config = ConfigRecord({"server-round": number})
+        content = RecordDict({"arrays": arrays, "config": config})
+        (reply,) = grid.send_and_receive([Message(content, node, "train")])
+        assert not reply.has_error()
+
+
+def test_a_variance_that_momentum_takes_below_zero_is_named(caplog):
+    variance_after()
+    assert caplog.text.count("Momentum takes `v` below zero") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"buffers": ()},
+        {"name": "bn.running_var"},
+        {"first": [1.0, 1.0]},  # stays above zero
+        {"second": [0.5, -0.4]},  # was no variance at the server
+        {"second": [0.5, 0.0]},
+        {"left": 0.0},  # nor here
+        {"first": [9.0], "second": [0.5]},  # one number
+        {"first": [[9.0, 9.0]], "second": [[0.5, 0.4]]},  # a matrix
+    ],
+)
+def test_nothing_is_said_of_what_is_no_variance_or_stays_one(changes, caplog):
+    variance_after(**changes)
+    assert "below zero" not in caplog.text

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from flwr_resam import resilience
 from flwr_resam.aggregators import AGGREGATORS, MDA, Mean, Median, TrimmedMean
 from flwr_resam.preaggregators import NNM
 from flwr_resam.resilience import audit, largest_f, lower_bound, resilience_coefficient
@@ -96,6 +97,53 @@ def test_each_trial_is_told():
 
 def test_without_a_guarantee_a_search_finds_none():
     assert audit("mean", 5, 1, 1, trials=800).ratio > 10
+
+
+class Scripted:
+    """A generator that draws what it is told."""
+
+    def __init__(self, *fractions, rows=(0,)):
+        self._fractions = list(fractions)
+        self._rows = list(rows)
+
+    def random(self):
+        return self._fractions.pop(0)
+
+    def integers(self, *limits):
+        return 1
+
+    def choice(self, *_, **options):
+        return np.array(self._rows)
+
+    def standard_normal(self, shape):
+        return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+
+
+ROWS = np.array([[0.0], [2.0], [1.0], [50.0], [70.0]])  # the last two Byzantine
+
+
+def test_a_move_is_as_large_as_the_honest_rows_are_wide():
+    moved = resilience._move(ROWS, 2, 0.5, Scripted(0.9, 0.9, 0.1))
+    np.testing.assert_array_equal(moved - ROWS, [[0.5 * 2.0], [0.0], [0.0], [0.0], [0.0]])
+
+
+def test_the_byzantine_rows_move_together():
+    moved = resilience._move(ROWS, 2, 0.5, Scripted(0.1, 0.9, 0.1))
+    np.testing.assert_array_equal((moved - ROWS).ravel(), [0.0, 0.0, 0.0, 1.0, 2.0])
+    moved = resilience._move(ROWS, 2, 0.5, Scripted(0.1, 0.9, 0.9))
+    np.testing.assert_array_equal((moved - ROWS).ravel(), [0.0, 0.0, 0.0, 1.0, 1.0])
+    moved = resilience._move(ROWS, 2, 0.5, Scripted(0.1, 0.1))  # onto row 1
+    np.testing.assert_array_equal(moved.ravel(), [0.0, 2.0, 1.0, 2.0, 2.0])
+
+
+def test_a_start_may_have_honest_rows_on_two_points_and_no_other_row_there():
+    starts = [resilience._start((7, 2), 3, np.random.default_rng(seed)) for seed in range(40)]
+    honest, others = (
+        [{tuple(row) for row in start[part]} for start in starts]
+        for part in (slice(4), slice(4, None))
+    )
+    assert {len(points) for points in honest} >= {2, 4}
+    assert not any(points & away for points, away in zip(honest, others, strict=True))
 
 
 @pytest.mark.slow

@@ -4,9 +4,10 @@ import logging
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.bad_replies import BAD_REPLIES, Verdict
 from flwr_resam import (
     AdversarialGrid,
     InProcessGrid,
@@ -73,47 +74,18 @@ def test_a_minority_of_anything_cannot_bend_the_model(federation):
         np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0, atol=0.1, err_msg=rule)
 
 
-BAD = {
-    "nothing": RecordDict,
-    "two records": lambda: RecordDict({"a": shifted(1.0), "b": shifted(1.0)}),
-    "missing array": lambda: content(record(w=START["w"], n=START["n"])),
-    "extra array": lambda: content(record(**START, more=np.ones(3))),
-    "wrong shape": lambda: content(record(**{**START, "w": START["w"].T})),
-    "wrong dtype": lambda: content(record(**{**START, "w": START["w"].astype(np.float64)})),
-    "nan": lambda: content(shifted(float("nan"))),
-    "infinity": lambda: content(shifted(float("inf"))),
-    "object dtype": lambda: content(
-        ArrayRecord({**start(), "w": Array("object", (2, 3), "numpy.ndarray", _objects())})
-    ),
-    "truncated": lambda: content(
-        ArrayRecord({**start(), "w": Array("float32", (2, 3), "numpy.ndarray", b"\x93NUMPY")})
-    ),
-    "lying header": lambda: content(
-        ArrayRecord({**start(), "w": Array("float32", (2, 3), "numpy.ndarray", _huge())})
-    ),
-}
+FAULTS = [
+    kind for kind, bad in BAD_REPLIES.items() if bad.from_device and bad.verdict is Verdict.FAULT
+]
 
 
-def _objects():
-    import io
-
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([[1, "x", None]] * 2, dtype=object), allow_pickle=True)
-    return buffer.getvalue()
-
-
-def _huge():
-    import io
-
-    buffer = io.BytesIO()
-    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 3)}
-    np.lib.format.write_array_header_1_0(buffer, header)
-    return buffer.getvalue() + bytes(24)
-
-
-@pytest.mark.parametrize("kind", sorted(BAD))
+@pytest.mark.parametrize("kind", FAULTS)
 def test_a_malformed_reply_is_dropped_counted_and_logged(federation, caplog, kind):
-    grid = federation(lambda message, i: BAD[kind]() if i == 0 else content(shifted(1.0)), 5)
+    def reply(message, i):
+        honest = content(shifted(1.0))
+        return BAD_REPLIES[kind].content(honest) if i == 0 else honest
+
+    grid = federation(reply, 5)
     with caplog.at_level(logging.WARNING, logger="flwr"):
         result = run(quiet(num_malicious_nodes=1, min_available_nodes=5), grid)
     np.testing.assert_allclose(result.arrays["b"].numpy(), 1.0)

@@ -1,7 +1,7 @@
 """What one device can do alone, on simulated and real nodes alike.
 
 A Byzantine node is chosen by the run's ``attack`` (the last f partitions) or by the node's own
-config: ``flower-supernode --node-config 'byzantine="malformed(kind=truncated)"'``. On any other
+config: ``flower-supernode --node-config 'byzantine="malformed(kind=truncated npy)"'``. On any other
 ClientApp, put `byzantine_mod` among its mods.
 """
 
@@ -18,6 +18,11 @@ from flwr_resam.attacks import ATTACKS, Attack
 from flwr_resam.errors import requirement
 from flwr_resam.parse import Plan, parse_plans, shares
 from flwr_resam.registry import Registry, View
+
+__all__ = [
+    "ALL_ATTACKS", "BYZANTINE_CLIENTS", "CONDUCTS", "Conduct", "byzantine_mod", "misconduct_of",
+    "on_device", "planned",
+]
 
 CONDUCTS: Registry[Conduct] = Registry("Byzantine client", Conduct, [LabelFlip, Malformed])
 

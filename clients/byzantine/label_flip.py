@@ -8,8 +8,8 @@ from typing import ClassVar
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
+from clients.batched_training import train
 from clients.byzantine.mod import Conduct
-from clients.cohort import train
 from clients.momentum import MomentumClient
 from clients.training import Training
 

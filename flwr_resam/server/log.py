@@ -112,7 +112,7 @@ def log_constants(layout: Layout) -> None:
     """Log which arrays are kept as they are."""
     if layout.constants:
         logger.log(
-            INFO, "Kept as they are, since they hold an infinity: %s",
+            WARNING, "Kept as they are, since they hold an infinity: %s",
             ", ".join(layout.constants[:20]),
         )
 

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from simulations.bad_replies import BAD_REPLIES
 from simulations.commands.shared import OutputDir, console, failure, progress_bar, user_errors
-from simulations.robustness import Cell, check_names, measure, summary
+from simulations.robustness import TABLED, Cell, check_names, measure, summary
 from simulations.robustness_cell import STRATEGIES
 from simulations.soak import soak as run_soak
 
@@ -27,7 +26,7 @@ def robustness(
     jobs: Annotated[int, typer.Option(min=1, help="How many cells run at a time.")] = 2,
 ) -> None:
     """Measure what one node's bad replies do to Resam and to Flower's own strategies."""
-    strategies, kinds = strategy or list(STRATEGIES), kind or list(BAD_REPLIES)
+    strategies, kinds = strategy or list(STRATEGIES), kind or TABLED
     try:
         check_names(strategies, kinds, engine)
     except ValueError as error:

@@ -4,45 +4,37 @@ import json
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, MetricRecord, RecordDict
+from flwr.app import MetricRecord, RecordDict
 from typer.testing import CliRunner
 
-from flwr_resam.server.intake import Rejection, read_reply
+from clients.bad_replies import BAD_REPLIES, Verdict
 from flwr_resam.server.metrics import robust_metrics
-from flwr_resam.wire.layout import Layout
 from simulations.__main__ import app
-from simulations.bad_replies import BAD_REPLIES
-from simulations.robustness import measure
+from simulations.robustness import MEASURED, measure
 from simulations.robustness_cell import HONEST, SILENT, STRATEGIES, run_cell
 from tests.support import record
 
-# What is odd and harms nothing: an update like another, or metrics that weight nothing here.
-HARMLESS = {
-    "odd stype", "1e30", "3e38", "no metrics", "metrics empty", "metric added",
-    "metric missing", "metric is a list", "metric NaN", "num-examples 1e30", "num-examples NaN",
-    "num-examples -1e9", "num-examples cancels", "num-examples a list", "two metric records",
-    "another record name",
-}
 
-
-@pytest.mark.parametrize("kind", sorted(set(BAD_REPLIES) - {"an exception"}))
-def test_each_kind_is_rejected_or_gives_a_row(kind):
-    model = {"w": np.arange(24, dtype=np.float32).reshape(8, 3), "b": np.zeros(3, np.float32)}
-    arrays = record(**model)
-    layout = Layout.of(arrays)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in MEASURED if BAD_REPLIES[kind].verdict is Verdict.ROW]
+)
+def test_a_reply_that_is_let_through_moves_no_metric(kind):
     honest = RecordDict({
-        "arrays": ArrayRecord(dict(arrays.items())),
+        "arrays": record(w=np.arange(24, dtype=np.float32).reshape(8, 3)),
         "metrics": MetricRecord({"num-examples": 32, "loss": 0.5}),
     })
-    reply = BAD_REPLIES[kind](honest)
-    found = read_reply(reply, 1, layout, layout.views(arrays))
-    assert isinstance(found, Rejection) == (kind not in HARMLESS)
+    reply = BAD_REPLIES[kind].content(honest)
     assert robust_metrics([honest, honest, honest, reply], 1)["loss"] == 0.5
 
 
-@pytest.mark.parametrize("kind", sorted(BAD_REPLIES))
-def test_resam_stays_beside_the_run_in_which_the_node_was_silent(kind):
-    model, silent = (run_cell("Resam", each, "in-process") for each in (kind, SILENT))
+@pytest.fixture(scope="module")
+def silent():
+    return run_cell("Resam", SILENT, "in-process")
+
+
+@pytest.mark.parametrize("kind", sorted(MEASURED))
+def test_resam_stays_beside_the_run_in_which_the_node_was_silent(kind, silent):
+    model = run_cell("Resam", kind, "in-process")
     assert np.linalg.norm(np.subtract(model, silent)) < 0.05
 
 

@@ -171,7 +171,7 @@ def test_a_run_is_what_the_experiment_gives_and_a_failure_is_recorded(tmp_path, 
 def test_clients_that_fail_are_no_diverged_run(monkeypatch):
     experiment = Experiment.default({"num-rounds": 2, "evaluate-every": 1, "attack": "none"})
     monkeypatch.setattr("clients.training._train", lambda *_: 1 / 0)
-    monkeypatch.setattr("clients.cohort._train", lambda *_: 1 / 0)
+    monkeypatch.setattr("clients.batched_training._train", lambda *_: 1 / 0)
     run = run_one(experiment)
     assert not run.diverged
     assert "QuorumLostError" in run.error

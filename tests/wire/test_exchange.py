@@ -189,6 +189,20 @@ def test_nobody_is_waited_for_longer_than_the_timeout():
         start(federation(link), aggregator=Mean(), num_malicious_nodes=0, timeout=0.2)
 
 
+def test_the_pauses_between_looks_double_up_to_the_longest(monkeypatch):
+    become_server()
+    clock, pauses = [0.0], []
+    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(_fetch, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    network = SimpleNamespace(announced=lambda number: None)
+    look = _fetch.Look(network, "a", Message(RecordDict(), 2, "train"), None)
+    for _ in range(8):
+        assert look(threading.Event()) is None
+        pauses.append(look.due - clock[0])
+        clock[0] = look.due
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0])
+
+
 def messages_for(grid):
     strategy = Resam(0, min_available_nodes=5, fraction_evaluate=0.0)
     return list(strategy.configure_train(1, record(w=np.zeros(3)), ConfigRecord(), grid))

@@ -9,40 +9,11 @@ import torch
 from flwr.app import ArrayRecord
 from torch import nn
 
-from clients import cohort, grouped, models, training
+from clients import batched_training, gradients, models, training
 from clients.settings import ClientSettings
 from simulations import in_process
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
-
-ODD = nn.Sequential(
-    nn.Conv2d(1, 4, (5, 3), stride=2, padding=(2, 1), bias=False), nn.ReLU(), nn.MaxPool2d(2),
-    nn.Conv2d(4, 6, 3, dilation=2), nn.Flatten(), nn.Linear(54, 10),
-)  # fmt: skip
-
-
-def gradients_of(model, inputs, labels):
-    model.zero_grad()
-    loss = nn.functional.cross_entropy(model(inputs), labels)
-    loss.backward()
-    return {name: value.grad for name, value in model.named_parameters()}, loss
-
-
-@pytest.mark.parametrize("model", ["digits-mlp", "mnist-mlp", "mnist-cnn", "odd"])
-def test_the_gradient_of_each_batch_is_that_of_the_batch_alone(model):
-    shape = (1, 28, 28) if model == "odd" else models.MODELS[model].shape
-    module = ODD if model == "odd" else models.build(model, seed=0)
-    torch.manual_seed(0)
-    inputs, labels = torch.randn(3, 7, *shape), torch.randint(10, (3, 7))
-    assert grouped.can_group(module)
-    state = module.state_dict()
-    together, losses = grouped.grouped_gradients(module, state, inputs, labels)
-    for index in range(3):
-        alone, loss = gradients_of(module, inputs[index], labels[index])
-        assert alone.keys() == together.keys()
-        torch.testing.assert_close(losses[index], loss.detach())
-        for name, gradient in alone.items():
-            torch.testing.assert_close(together[name][index], gradient, rtol=1e-4, atol=1e-6)
 
 
 def settings_of(root, **changes):
@@ -59,9 +30,9 @@ def test_each_client_gets_its_own_update(changes, flip_labels, small_mnist, monk
     place = {"server_round": 3, "flip_labels": flip_labels}
     alone = {i: training.train(arrays, settings, partition=i, **place) for i in (0, 2, 5)}
     monkeypatch.setattr(training, "train", None)
-    with cohort.together([[0, 2, 5]]):
+    with batched_training.together([[0, 2, 5]]):
         for i, one in alone.items():
-            found = cohort.train(arrays, settings, partition=i, **place)
+            found = batched_training.train(arrays, settings, partition=i, **place)
             assert found.examples == one.examples
             assert found.loss == pytest.approx(one.loss, rel=1e-5)
             assert found.update.keys() == one.update.keys()
@@ -73,16 +44,16 @@ def test_each_client_gets_its_own_update(changes, flip_labels, small_mnist, monk
 def test_a_round_is_one_pass_and_another_model_is_another(small_mnist, monkeypatch):
     settings = settings_of(small_mnist)
     passes = []
-    real = grouped.grouped_gradients
+    real = gradients.grouped_gradients
     monkeypatch.setattr(
-        cohort, "grouped_gradients", lambda *given: passes.append(1) or real(*given)
+        batched_training, "grouped_gradients", lambda *given: passes.append(1) or real(*given)
     )
     first, other = (ArrayRecord(models.build("mnist-mlp", seed).state_dict()) for seed in (0, 1))
-    with cohort.together([[0, 1], [2]]):
+    with batched_training.together([[0, 1], [2]]):
 
         def loss(arrays, partition, server_round=1):
             place = {"server_round": server_round, "partition": partition}
-            found = cohort.train(arrays, settings, **place).loss
+            found = batched_training.train(arrays, settings, **place).loss
             assert found == pytest.approx(training.train(arrays, settings, **place).loss, rel=1e-5)
 
         loss(first, 0)
@@ -106,8 +77,8 @@ def test_the_updates_do_not_depend_on_the_number_of_threads(small_mnist):
     found, before = [], torch.get_num_threads()
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
-        with cohort.together([range(7)]):
-            each = [cohort.train(arrays, settings, server_round=1, partition=i) for i in range(7)]
+        with batched_training.together([range(7)]):
+            each = [batched_training.train(arrays, settings, server_round=1, partition=i) for i in range(7)]
         assert torch.get_num_threads() == threads
         torch.set_num_threads(before)
         found.append([one.update[name].tobytes() for one in each for name in sorted(one.update)])
@@ -123,7 +94,7 @@ def test_clients_in_threads_give_the_bits_of_one_after_the_other(small_mnist, mo
     found = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(in_process, "cores", lambda threads=threads: threads)
-        monkeypatch.setattr(in_process, "gains_by_company", lambda _: False)
+        monkeypatch.setattr(in_process, "is_dense", lambda _: False)
         found.append(run_in_process(experiment).digest)
     assert found[0] == found[1] == found[2]
 
@@ -180,24 +151,10 @@ def test_a_gpu_gives_the_updates_of_the_cpu(small_mnist, monkeypatch, layers):
         np.testing.assert_allclose(there[name], value, rtol=1e-2, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        nn.Linear(2, 2),
-        nn.Sequential(nn.Linear(2, 2), nn.Dropout()),
-        models.empty("cifar-cnn"),
-        nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")),
-        nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)),
-    ],
-)
-def test_models_that_are_not_known_to_go_in_one_pass_are_left_out(model):
-    assert not grouped.can_group(model)
-
-
 def test_several_local_steps_go_one_by_one(small_mnist):
     settings = settings_of(small_mnist, local_steps=2)
     arrays = ArrayRecord(models.build("mnist-mlp", 0).state_dict())
-    assert cohort.Cohort([[0]]).take(arrays, settings, 1, 0, False) is None
+    assert batched_training.BatchedClients([[0]]).take(arrays, settings, 1, 0, False) is None
 
 
 @pytest.mark.parametrize(

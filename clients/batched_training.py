@@ -11,19 +11,18 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import cast
 
 import torch
 from flwr.app import ArrayRecord
 from torch import nn
 
 from clients import data, models, training
-from clients.grouped import gains_by_company, grouped_gradients, regularise_and_clip
+from clients.gradients import grouped_gradients, is_dense, regularise_and_clip
 from clients.settings import ClientSettings
 from clients.training import Training
 
 
-class Cohort:
+class BatchedClients:
     """Groups of partitions, and what is computed but not yet asked for of the newest round.
 
     Parameters
@@ -53,20 +52,20 @@ class Cohort:
         place = (partition, flip_labels)
         if place not in self._ready:
             model = self._model(models.chosen(settings.model, settings.dataset))
-            if not gains_by_company(model):
+            if not is_dense(model):
                 return None
             found = _train(model, arrays, settings, server_round, group, flip_labels)
             self._ready |= {(member, flip_labels): one for member, one in found.items()}
         return self._ready.pop(place)
 
 
-_current: ContextVar[Cohort | None] = ContextVar("cohort", default=None)
+_current: ContextVar[BatchedClients | None] = ContextVar("batched_clients", default=None)
 
 
 @contextmanager
 def together(groups: Collection[Collection[int]]) -> Iterator[None]:
     """Let these groups of partitions train together, in this context."""
-    token = _current.set(Cohort(groups))
+    token = _current.set(BatchedClients(groups))
     try:
         yield
     finally:
@@ -81,10 +80,10 @@ def train(
     partition: int,
     flip_labels: bool = False,
 ) -> Training:
-    """Train in the cohort that there is, else alone: see `clients.training.train`."""
-    cohort = _current.get()
-    if cohort is not None:
-        found = cohort.take(arrays, settings, server_round, partition, flip_labels)
+    """Train with the others of a group, else alone: see `clients.training.train`."""
+    batched = _current.get()
+    if batched is not None:
+        found = batched.take(arrays, settings, server_round, partition, flip_labels)
         if found is not None:
             return found
     return training.train(
@@ -114,8 +113,8 @@ def _train(
     inputs = torch.stack([inputs for inputs, _ in batches]).to(device)
     labels = torch.stack([labels for _, labels in batches]).to(device)
     with training.one_thread():
-        gradients, losses = grouped_gradients(cast(nn.Sequential, model), state, inputs, labels)
-    regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
+        gradients, losses = grouped_gradients(model, state, inputs, labels)
+        regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
     return {
         partition: Training(
             {name: values[index].numpy(force=True) for name, values in gradients.items()},
