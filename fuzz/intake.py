@@ -22,10 +22,10 @@ import atheris
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-with atheris.instrument_imports(include=["flwr_resam.wire.npy", "flwr_resam.server.intake",
+with atheris.instrument_imports(include=["flwr_resam.wire.npy", "flwr_resam.server.gate",
                                          "flwr_resam.wire.layout", "flwr_resam.server.metrics"]):
     from flwr_resam.rows.source import Segments
-    from flwr_resam.server.intake import Rejection, read_reply
+    from flwr_resam.server.gate import Rejection, read_reply
     from flwr_resam.server.metrics import robust_metrics
     from flwr_resam.wire.layout import Layout
 

@@ -16,7 +16,7 @@ from flwr.app import (
 from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid, WorkerMomentum, momentum_mod
-from flwr_resam.server.intake import printable
+from flwr_resam.server.gate import printable
 from flwr_resam.wire.instruction import stamp
 
 BETA = 0.9

@@ -21,7 +21,7 @@ from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
 from ..wire.instruction import stamp
 from ..wire.layout import Layout
-from .intake import Rejection
+from .gate import Rejection
 from .ledger import Ledger
 from .log import log_metrics
 from .settings import Settings, checked_timeout

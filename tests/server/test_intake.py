@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flwr_resam.rows.source import Segments
-from flwr_resam.server.intake import Rejection, read_reply
+from flwr_resam.server.gate import Rejection, read_reply
 from flwr_resam.wire.layout import Layout
 from flwr_resam.wire.npy import read_header, write_header
 from tests.support import content, record

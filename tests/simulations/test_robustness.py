@@ -7,7 +7,7 @@ import pytest
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from typer.testing import CliRunner
 
-from flwr_resam.server.intake import Rejection, read_reply
+from flwr_resam.server.gate import Rejection, read_reply
 from flwr_resam.server.metrics import robust_metrics
 from flwr_resam.wire.layout import Layout
 from simulations.__main__ import app
