@@ -4,7 +4,7 @@
 
 u is the worker's gradient (the paper's form) or, for local training, theta_sent - theta_local.
 Statistics of the data, such as a batch norm's running mean and variance, are sent as u: momentum
-is for parameters (see `buffers`).
+is for parameters (`flwr_resam.wire.buffers` says why).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from .errors import NOT_FINITE, real, requirement
+from .wire.buffers import buffer_names, checked_buffers
 from .wire.flower import logger
 from .wire.instruction import server_round_of, training_of
-from .wire.layout import MOMENTUM_KEY, buffer_names, checked_buffers
+from .wire.layout import MOMENTUM_KEY
 from .wire.npy import pack, record_of, unpack
 
 __all__ = [

@@ -16,7 +16,7 @@ from ..aggregators import MDA
 from ..errors import check_positive, check_whole, checked_f, real, requirement
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
-from ..wire.layout import checked_buffers
+from ..wire.buffers import checked_buffers
 from .quorum import effective_faults
 
 Rate = Callable[[int], float]
