@@ -2,7 +2,6 @@
 
 import time
 
-import pytest
 from flwr.app import Message, RecordDict
 from flwr.superlink.grid.inmemory_grid import InMemoryGrid
 
@@ -51,4 +50,4 @@ def test_a_node_that_never_answers_is_waited_for_until_the_deadline():
     grid = Engine(pull_interval=0.01, last=None)
     started = time.monotonic()
     assert len(list(exchange(grid, asked(), Deadline(0.2)))) == 1
-    assert time.monotonic() - started == pytest.approx(0.2, abs=0.15)
+    assert 0.2 <= time.monotonic() - started < 5.0
