@@ -4,7 +4,7 @@
 
 u is the worker's gradient (the paper's form) or, for local training, theta_sent - theta_local.
 Statistics of the data, such as a batch norm's running mean and variance, are sent as u: momentum
-is for parameters (see `buffers`).
+is for parameters (`flwr_resam.wire.buffers` says why).
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from .errors import IN_RANGE, out_of_range, real, requirement
+from .wire.buffers import buffer_names, checked_buffers
 from .wire.flower import logger
 from .wire.instruction import server_round_of, training_of
-from .wire.layout import MOMENTUM_KEY, buffer_names, checked_buffers
+from .wire.layout import MOMENTUM_KEY
 from .wire.npy import pack, record_of, unpack
+from .wire.update import update_of
 
 __all__ = [
     "MOMENTUM_KEY", "WorkerMomentum", "exits_are_errors", "momentum_mod", "server_round_of",
-    "training_of", "update_of",
+    "training_of",
 ]
 
 _STATE_KEY = "resam-momentum"
@@ -318,58 +320,3 @@ def _check_update(update: Any) -> None:
                 "update", "be a mapping of NumPy arrays", f"a {type(value).__name__} in `{name}`",
                 "Write tensor.detach().cpu().numpy(), or np.asarray(value)", error=TypeError,
             )
-
-
-def update_of(
-    sent: Mapping[str, Array], local: Mapping[str, Array]
-) -> dict[str, NDArray[Any]]:
-    """``theta_sent - theta_local`` by name; integer arrays are those of the worker.
-
-    An array that the training left as it was gives zeros, also where it holds infinities, as an
-    attention mask does.
-
-    Raises
-    ------
-    ValueError
-        If what came back is not the model that was sent, trained: other names, shapes or dtypes.
-    """
-    if set(local) != set(sent):
-        raise requirement(
-            "reply", "hold the arrays that were sent", _names_apart(set(sent), set(local)),
-            "Return the whole state of the model that came in, under the same names",
-        )
-    return {name: _difference(name, sent[name], local[name]) for name in sent}
-
-
-def _names_apart(sent: set[str], local: set[str]) -> str:
-    """What is wrong with the names of a reply."""
-    for prefix in ("_orig_mod.", "module."):
-        if {prefix + name for name in sent} == local:
-            return f"each name with the prefix `{prefix}`, which torch.compile or a wrapper adds"
-        if {prefix + name for name in local} == sent:
-            return f"each name without the prefix `{prefix}`"
-    missing, extra = sorted(sent - local)[:3], sorted(local - sent)[:3]
-    parts = [f"no {missing}"] * bool(missing) + [f"{extra} besides"] * bool(extra)
-    return " and ".join(parts)
-
-
-def _difference(name: str, sent: Array, local: Array) -> NDArray[Any]:
-    before, after = unpack(sent), unpack(local)
-    if before.shape != after.shape:
-        raise requirement(
-            "reply", "keep the shapes that were sent",
-            f"{after.shape} for {before.shape} in `{name}`", "Return the model that came in, "
-            "trained",
-        )
-    kind = before.dtype.kind
-    # NumPy easily makes float64 of float32, and that is no other number.
-    if after.dtype != before.dtype and not (kind == "f" and after.dtype.kind == "f"):
-        raise requirement(
-            "reply", "keep the dtypes that were sent",
-            f"{local.dtype} for {before.dtype} in `{name}`", f"Return it as {before.dtype}",
-        )
-    if kind != "f":
-        return after
-    if not np.isfinite(before).all():
-        return np.zeros(before.shape, before.dtype)  # a constant, which the server keeps
-    return np.asarray(before - after, dtype=before.dtype)

@@ -6,20 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import fields, replace
 from functools import partial
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
-from typing import Any
 
-from flwr.app import (
-    ArrayRecord,
-    ConfigRecord,
-    Message,
-    MessageType,
-    MetricRecord,
-    RecordDict,
-)
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
@@ -43,17 +34,13 @@ from .server.log import (
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
-from .server.sampling import connected, instructions, sample
-from .server.settings import Rate, Settings, check_model
+from .server.sampling import connected, instructions
+from .server.settings import Configured, Rate, Settings, check_model
 from .wire.flower import logger
 from .wire.layout import Layout
 
-_SETTINGS = frozenset(field.name for field in fields(Settings))
-_LEGACY = ("initialize_parameters", "configure_fit", "aggregate_fit", "evaluate")
-_LEAST_PATIENCE = 10.0  # seconds
 
-
-class Resam(FedAvg):
+class Resam(Configured, FedAvg):
     """Resilient averaging of momentums, in place of `flwr.serverapp.strategy.FedAvg`.
 
     Each round the momentums that the nodes return are aggregated by a rule that up to
@@ -133,8 +120,6 @@ class Resam(FedAvg):
     ValueError: `f` must satisfy n > 2f for `mda`. Found n = 15, f = 8. Lower ...
     """
 
-    settings: Settings
-
     def __init__(
         self,
         num_malicious_nodes: int | None = None,
@@ -184,22 +169,6 @@ class Resam(FedAvg):
             evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._median,
         )
         self._run = RunState.of(settings)
-
-    def __getattr__(self, name: str) -> Any:
-        """A setting by its name."""
-        if name in _SETTINGS:
-            return getattr(self.settings, name)
-        hint = ""
-        if name in _LEGACY:
-            hint = ". It is of Flower's Message API: call `start` within @app.main() of a ServerApp"
-        raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`{hint}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Change a setting, checked as at construction, or any other attribute."""
-        if name in _SETTINGS:
-            changed: dict[str, Any] = {name: value}
-            name, value = "settings", replace(self.settings, **changed)
-        super().__setattr__(name, value)
 
     def summary(self) -> None:
         """Log summary configuration of the strategy."""
@@ -298,7 +267,10 @@ class Resam(FedAvg):
         expected = max(len(intake.asked), settings.min_train_nodes)
         for reply in replies:
             intake.take(reply)
-            self._bring_forward(settings.aggregator, expected, intake.valid, intake.proven)
+            run.wait_less(
+                settings.aggregator, settings, asked=expected, valid=intake.valid,
+                malformed=intake.proven,
+            )
         f = run.faults = effective_faults(
             settings.aggregator, asked=expected, valid=intake.valid, malformed=intake.proven,
             f=settings.num_malicious_nodes,
@@ -308,10 +280,8 @@ class Resam(FedAvg):
         metrics = intake.counts(expected)
         found = None if f is None else result_of(intake, f, run, settings, server_round)
         if settings.output_dir is not None:
-            if run.ledger is None:  # the loop is another's
-                run.ledger = Ledger(settings.output_dir)
-                run.ledger.begin(0, resume=False)
-            run.ledger.add(round_lines(server_round, intake, found and found[0]))
+            lines = round_lines(server_round, intake, found and found[0])
+            run.ledger_in(settings.output_dir).add(lines)
         if f is None or found is None:
             return self._skip(metrics)
         run.skipped = 0
@@ -348,8 +318,8 @@ class Resam(FedAvg):
         run, asked = self._run, len(self._run.questions)
         if not asked:
             return None
-        contents = evaluations(run.questions, replies, partial(
-            self._bring_forward, Median(), asked, malformed=0
+        contents = evaluations(run.questions, replies, lambda valid: run.wait_less(
+            Median(), self.settings, asked=asked, valid=valid, malformed=0
         ))
         logger.log(INFO, "aggregate_evaluate: %d of %d nodes answered", len(contents), asked)
         if not contents:
@@ -365,21 +335,13 @@ class Resam(FedAvg):
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord,
         nodes: list[int], fraction: float, least: int,
     ) -> list[Message]:
-        """One message to each of the nodes that are drawn for this round."""
-        chosen = sample(nodes, fraction, least, seed=self.settings.seed, server_round=server_round)
-        logger.log(
-            INFO, "configure_%s: Sampled %d nodes (out of %d)", message_type, len(chosen),
-            len(nodes),
-        )
+        """The model and the config for each of the nodes that are drawn for this round."""
         config["server-round"] = server_round
         record = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
-        return instructions(record, chosen, message_type)
-
-    def _bring_forward(self, rule: Aggregator, asked: int, valid: int, malformed: int) -> None:
-        """Wait for less than the timeout once what is there tolerates all the faults."""
-        f, deadline = self.settings.num_malicious_nodes, self._run.deadline
-        if effective_faults(rule, asked=asked, valid=valid, malformed=malformed, f=f) == f:
-            deadline.within(max(_LEAST_PATIENCE, self.settings.patience * deadline.spent))
+        return instructions(
+            record, message_type, nodes, fraction, least, seed=self.settings.seed,
+            server_round=server_round,
+        )
 
     def _skip(self, metrics: MetricRecord) -> tuple[None, MetricRecord]:
         run = self._run

@@ -25,10 +25,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from clients.bad_replies import BAD_REPLIES, Level
 
-with atheris.instrument_imports(include=["flwr_resam.wire.npy", "flwr_resam.server.intake",
+with atheris.instrument_imports(include=["flwr_resam.wire.npy", "flwr_resam.server.gate",
                                          "flwr_resam.wire.layout", "flwr_resam.server.metrics"]):
     from flwr_resam.rows.source import Segments
-    from flwr_resam.server.intake import Rejection, read_reply
+    from flwr_resam.server.gate import Rejection, read_reply
     from flwr_resam.server.metrics import robust_metrics
     from flwr_resam.wire.layout import Layout
 

@@ -201,9 +201,9 @@ class Saver:
     so that a resumed run ends in the same model, bit for bit, as one that was never interrupted.
 
     On Flower's engines the nodes' states are theirs. A resumed run is a new run there, in which
-    no node has a momentum yet: `WorkerMomentum` rescales the first ones to the size that all
-    would have by then, and the weight of what was lost falls by a factor beta a round: after
-    about 3 / (1 - beta) rounds less than 5 % of it would have been left.
+    no node has a momentum yet: `WorkerMomentum` sends the average of the updates since, of the
+    size that it would have had, and the weight of what was lost falls by a factor beta a round:
+    after about 3 / (1 - beta) rounds less than 5 % of it would have been left.
 
     Parameters
     ----------

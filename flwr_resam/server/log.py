@@ -12,7 +12,8 @@ from ..wire.flower import logger, on_engine
 from ..wire.layout import Layout
 from ..wire.replies import Stray
 from .descent import sunk
-from .intake import Intake, Rejection
+from .gate import Rejection
+from .intake import Intake
 from .quorum import QuorumLostError, silent_faults_assumed
 from .settings import Settings
 

@@ -11,22 +11,26 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from logging import INFO
+from pathlib import Path
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
+from ..rule import Aggregator
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
 from ..wire.instruction import stamp
 from ..wire.layout import Layout
-from .intake import Rejection
+from .gate import Rejection
 from .ledger import Ledger
 from .log import log_metrics
+from .quorum import effective_faults
 from .settings import Settings, checked_timeout
 
 _PACKAGE = __name__.partition(".")[0]
+_LEAST_PATIENCE = 10.0  # seconds
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -94,6 +98,21 @@ class RunState:
         if self.layout is None or not self.layout.is_of(model):
             self.layout = Layout.of(model, settings.buffers)
         self.model, self.asked = model, list(asked)
+
+    def wait_less(
+        self, rule: Aggregator, settings: Settings, *, asked: int, valid: int, malformed: int
+    ) -> None:
+        """Bring the deadline forward once what is there tolerates all the faults."""
+        f = settings.num_malicious_nodes
+        if effective_faults(rule, asked=asked, valid=valid, malformed=malformed, f=f) == f:
+            self.deadline.within(max(_LEAST_PATIENCE, settings.patience * self.deadline.spent))
+
+    def ledger_in(self, folder: Path) -> Ledger:
+        """The ledger; where another's loop runs the rounds, one that begins now."""
+        if self.ledger is None:
+            self.ledger = Ledger(folder)
+            self.ledger.begin(0, resume=False)
+        return self.ledger
 
 
 @dataclass(frozen=True)

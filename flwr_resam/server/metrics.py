@@ -18,7 +18,7 @@ from flwr.app import Error, Message, MetricRecord, RecordDict
 
 from ..wire.flower import logger
 from ..wire.replies import Matcher
-from .intake import RECORDS, kept_metrics, members, printable
+from .gate import RECORDS, kept_metrics, members, printable
 
 MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..errors import NOT_FINITE, TOO_LARGE
 from ..rule import Aggregator
-
-if TYPE_CHECKING:
-    from .intake import Rejection
+from .gate import Rejection
 
 
 class QuorumLostError(RuntimeError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
 from logging import INFO
 from typing import Any
 
@@ -83,10 +82,17 @@ def sample(
     return [node for node in nodes if node in chosen]
 
 
-def instructions(record: RecordDict, nodes: Iterable[int], message_type: str) -> list[Message]:
-    """One message to each node, under an id that no other node can guess."""
+def instructions(
+    record: RecordDict, message_type: str, nodes: list[int], fraction: float, least: int, *,
+    seed: int | None, server_round: int,
+) -> list[Message]:
+    """One message to each node of the `sample`, under an id that no other node can guess."""
+    chosen = sample(nodes, fraction, least, seed=seed, server_round=server_round)
+    logger.log(
+        INFO, "configure_%s: Sampled %d nodes (out of %d)", message_type, len(chosen), len(nodes)
+    )
     messages = [
-        Message(content=record, message_type=message_type, dst_node_id=node) for node in nodes
+        Message(content=record, message_type=message_type, dst_node_id=node) for node in chosen
     ]
     for message in messages:
         seal(message)

@@ -6,7 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..aggregators import MDA
 from ..errors import check_positive, check_whole, checked_f, real, requirement
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
-from ..wire.layout import checked_buffers
+from ..wire.buffers import checked_buffers
 from .quorum import effective_faults
 
 Rate = Callable[[int], float]
@@ -150,6 +150,32 @@ class Settings:
         if not callable(rate):
             return rate
         return _at_least_zero("learning_rate", rate(server_round))
+
+
+_NAMES = frozenset(each.name for each in fields(Settings))
+_LEGACY = ("initialize_parameters", "configure_fit", "aggregate_fit", "evaluate")
+
+
+class Configured:
+    """What has `Settings`, and each of them as an attribute."""
+
+    settings: Settings
+
+    def __getattr__(self, name: str) -> Any:
+        """A setting by its name."""
+        if name in _NAMES:
+            return getattr(self.settings, name)
+        hint = ""
+        if name in _LEGACY:
+            hint = ". It is of Flower's Message API: call `start` within @app.main() of a ServerApp"
+        raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`{hint}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Change a setting, checked as at construction, or any other attribute."""
+        if name in _NAMES:
+            changed: dict[str, Any] = {name: value}
+            name, value = "settings", replace(self.settings, **changed)
+        super().__setattr__(name, value)
 
 
 def _faults(given: object) -> int:

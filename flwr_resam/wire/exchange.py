@@ -23,7 +23,7 @@ from flwr.serverapp import Grid
 from ._fetch import Look
 from .flower import Network, on_engine, over_network, seal
 
-_ENGINE_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds
+_LONGEST_PAUSE = 3.0  # seconds
 _WORKERS = 8
 
 
@@ -118,7 +118,7 @@ def _streams(grid: Grid) -> bool:
     return False
 
 
-def _on_engine(grid: Grid, asked: Sequence[Message], deadline: Deadline) -> Iterator[Message]:
+def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Iterator[Message]:
     waiting = set(grid.push_messages(asked))
     while waiting:
         for reply in grid.pull_messages(waiting):
@@ -126,7 +126,7 @@ def _on_engine(grid: Grid, asked: Sequence[Message], deadline: Deadline) -> Iter
             yield reply
         if not waiting or not deadline.left:
             return
-        time.sleep(min(_ENGINE_PAUSE, deadline.left))
+        time.sleep(min(grid.pull_interval, deadline.left))
 
 
 def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Iterator[Message]:

@@ -17,7 +17,7 @@ import clients.bad_replies as catalogue
 from clients.bad_replies import BAD_REPLIES, Level, Verdict
 from clients.byzantine.malformed import KINDS
 from flwr_resam.parse import parse_plans
-from flwr_resam.server.intake import Rejection, read_reply
+from flwr_resam.server.gate import Rejection, read_reply
 from flwr_resam.wire.flower import become_server, number_message
 from flwr_resam.wire.layout import Layout
 from simulations.robustness import MEASURED, TABLED

@@ -7,7 +7,8 @@ from flwr.app import Message, RecordDict
 from clients.bad_replies import BAD_REPLIES, Level, Verdict
 from clients.bad_replies.objects import HostileText
 from flwr_resam.rows.source import Segments
-from flwr_resam.server.intake import Intake, Rejection, read_reply
+from flwr_resam.server.gate import Rejection, read_reply
+from flwr_resam.server.intake import Intake
 from flwr_resam.wire.flower import become_server, number_message
 from flwr_resam.wire.layout import Layout
 from tests.support import content, record

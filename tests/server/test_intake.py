@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clients.bad_replies.npy_bytes import npy
 from clients.bad_replies.reply import forced
 from flwr_resam.rows.source import Segments
-from flwr_resam.server.intake import Rejection, read_reply
+from flwr_resam.server.gate import Rejection, read_reply
 from flwr_resam.wire.layout import Layout
 from tests.support import content, record
 

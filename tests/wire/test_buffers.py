@@ -7,7 +7,8 @@ from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid, Resam, WorkerMomentum, momentum_mod, parse_rule
 from flwr_resam.aggregators import MDA, Mean
-from flwr_resam.wire.layout import Layout, buffer_names
+from flwr_resam.wire.buffers import buffer_names
+from flwr_resam.wire.layout import Layout
 from tests.support import record
 
 MODEL = {

@@ -362,7 +362,7 @@ def test_a_group_id_of_the_users_own_stays_readable():
 
 
 def test_a_silent_node_is_not_waited_for_once_the_rest_bears_all_faults(monkeypatch):
-    monkeypatch.setattr("flwr_resam.strategy._LEAST_PATIENCE", 0.3)
+    monkeypatch.setattr("flwr_resam.server.loop._LEAST_PATIENCE", 0.3)
     link = Hostile(5, [6], "stall")
     result = start(federation(link), timeout=60.0)
     assert time.monotonic() - link.began < 20.0
@@ -371,7 +371,7 @@ def test_a_silent_node_is_not_waited_for_once_the_rest_bears_all_faults(monkeypa
 
 def test_a_quorum_that_would_lose_an_f_waits_for_the_timeout(monkeypatch):
     """Four of five answer, f = 2: without the fifth the rows bear one fault only."""
-    monkeypatch.setattr("flwr_resam.strategy._LEAST_PATIENCE", 0.1)
+    monkeypatch.setattr("flwr_resam.server.loop._LEAST_PATIENCE", 0.1)
     link = Hostile(5, [6], "stall")
     start(federation(link), num_malicious_nodes=2, timeout=3.0)
     assert time.monotonic() - link.began >= 3.0

@@ -79,7 +79,7 @@ def test_a_model_that_is_not_numpys_is_refused():
 @pytest.mark.parametrize("bad", [np.nan, 1.1e140])
 def test_a_model_that_is_not_finite_is_refused(bad):
     model = record(w=np.array([0.0, bad]))
-    with pytest.raises(ValueError, match="a NaN or an infinity in `w`|a number beyond 1e140 in `w`"):
+    with pytest.raises(ValueError, match=r"a NaN or an infinity in `w`|a number beyond 1e140 in `w`"):
         Layout.of(model).check_finite(model)
     Layout.of(model).check_finite(record(w=np.zeros(2)))
 
