@@ -69,7 +69,9 @@ def test_memory_of_another_model_or_a_later_round_is_dropped(gradients):
     WorkerMomentum(BETA, state).step({"w": gradients[0]}, server_round=1)
     other = WorkerMomentum(BETA, state).step({"w": np.ones(7, np.float32)}, server_round=2)
     np.testing.assert_allclose(other["w"].numpy(), 1 - BETA**2, rtol=1e-6)
-    again = WorkerMomentum(BETA, state).step({"w": np.ones(7, np.float32)}, server_round=1)
+    smaller = WorkerMomentum(BETA, state).step({"w": np.ones(3, np.float32)}, server_round=3)
+    np.testing.assert_allclose(smaller["w"].numpy(), 1 - BETA**3, rtol=1e-6)
+    again = WorkerMomentum(BETA, state).step({"w": np.ones(3, np.float32)}, server_round=1)
     np.testing.assert_allclose(again["w"].numpy(), 1 - BETA, rtol=1e-6)
 
 
@@ -154,6 +156,17 @@ def test_a_handler_that_returns_another_model_is_told_so(arrays, message):
         return Message(RecordDict({"arrays": ArrayRecord(arrays)}), reply_to=instruction)
 
     assert message in trained_by([momentum_mod(BETA)], other)().error.reason
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_handler_that_returns_no_record_or_two_is_told_so(count):
+    def other(instruction: Message, context: Context) -> Message:
+        arrays = {"w": Array(np.ones(3)), "n": Array(np.array(7))}
+        records = {str(index): ArrayRecord(dict(arrays)) for index in range(count)}
+        return Message(RecordDict(records), reply_to=instruction)
+
+    reason = trained_by([momentum_mod(BETA)], other)().error.reason
+    assert f"`reply` must hold one ArrayRecord. Found {count}" in reason
 
 
 def test_momentum_twice_is_told_so():
