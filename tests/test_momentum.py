@@ -107,6 +107,7 @@ def test_memory_of_another_model_or_training_or_a_later_round_is_dropped():
     assert sends(2.0, 7, server_round=4, training="b") == pytest.approx(2.0)
     assert sends(4.0, 7, server_round=5, training="b") != pytest.approx(4.0)
     assert sends(4.0, 7, server_round=6, training="c") == pytest.approx(4.0)
+    assert sends(6.0, 3, server_round=7, training="c") == pytest.approx(6.0)  # a smaller one
 
 
 def test_an_update_that_is_no_mapping_of_numpy_arrays_is_told_so():
@@ -288,6 +289,17 @@ def test_a_handler_that_returns_another_model_is_told_so(arrays, message):
         return Message(RecordDict({"arrays": ArrayRecord(arrays)}), reply_to=instruction)
 
     assert message in trained_by([momentum_mod(BETA)], other)().error.reason
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_handler_that_returns_no_record_or_two_is_told_so(count):
+    def other(instruction: Message, context: Context) -> Message:
+        arrays = {"w": Array(np.ones(3)), "n": Array(np.array(7))}
+        records = {str(index): ArrayRecord(dict(arrays)) for index in range(count)}
+        return Message(RecordDict(records), reply_to=instruction)
+
+    reason = trained_by([momentum_mod(BETA)], other)().error.reason
+    assert f"`reply` must hold one ArrayRecord. Found {count}" in reason
 
 
 def test_momentum_twice_is_told_so():

@@ -136,6 +136,41 @@ def test_the_byzantine_rows_move_together():
     np.testing.assert_array_equal(moved.ravel(), [0.0, 2.0, 1.0, 2.0, 2.0])
 
 
+def test_rows_that_agree_are_moved_apart():
+    rows = np.ones((5, 1))
+    moved = resilience._move(rows, 2, 0.5, Scripted(0.9, 0.9, 0.1))
+    assert moved[0, 0] == 1.5
+
+
+def test_one_to_four_rows_move_at_a_time():
+    rows = np.random.default_rng(0).standard_normal((6, 2))
+    generator = np.random.default_rng(1)
+    moved = [resilience._move(rows, 0, 1.0, generator) != rows for _ in range(200)]
+    assert {int(each.any(axis=1).sum()) for each in moved} >= {1, 2, 3, 4}
+    assert max(int(each.any(axis=1).sum()) for each in moved) == 4
+
+
+@pytest.mark.parametrize(("trials", "starts"), [(1, 1), (399, 1), (400, 2), (4000, 20), (9000, 20)])
+def test_a_search_starts_every_two_hundred_trials_at_most_twenty_times(trials, starts, monkeypatch):
+    begun, sizes = [], []
+    start = resilience._start
+    monkeypatch.setattr(resilience, "_start", lambda *given: begun.append(1) or start(*given))
+    monkeypatch.setattr(
+        resilience, "_move", lambda rows, f, size, generator: sizes.append(size) or rows
+    )
+    audit("mean", 3, 0, trials=trials)
+    assert len(begun) == starts
+    each = trials // starts
+    assert len(sizes) == each * starts
+    assert sizes[:each] == pytest.approx([10 ** (-6 * t / each) for t in range(each)])
+
+
+@pytest.mark.parametrize("n", [True, 2.5, 0, "3"])
+def test_what_is_no_number_of_rows_is_refused(n):
+    with pytest.raises(ValueError, match="`n` must be a whole number, at least 1"):
+        largest_f("mda", n)
+
+
 def test_a_start_may_have_honest_rows_on_two_points_and_no_other_row_there():
     starts = [resilience._start((7, 2), 3, np.random.default_rng(seed)) for seed in range(40)]
     honest, others = (

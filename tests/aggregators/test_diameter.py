@@ -76,6 +76,48 @@ def test_of_several_subsets_the_tightest_is_taken():
     assert smallest_diameter(squared, 3).rows == [2, 3, 4]
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "lattice", "twins"])
+def test_the_least_sum_is_that_of_all_subsets_unless_two_rows_are_free(kind):
+    rng = np.random.default_rng(5)
+    given_up = 0
+    for _ in range(150):
+        n = int(rng.integers(3, 10))
+        m = int(rng.integers(2, n))
+        squared = squared_distances(points(rng, kind, n, 2))
+        limit = listed(squared, min(n, m + int(rng.integers(3))))[0]
+        found = module._least_sum(squared, module._farther_than(squared, limit), n - m, 10**6)
+        free = m + 2 <= n and listed(squared, m + 2)[0] <= limit
+        assert (found is None) == free
+        given_up += free
+        if found is None:
+            continue
+        sums = {
+            rows: squared[np.ix_(rows, rows)].sum()
+            for rows in itertools.combinations(range(n), m)
+            if squared[np.ix_(rows, rows)].max() <= limit
+        }
+        assert sums[tuple(found)] == pytest.approx(min(sums.values()), rel=1e-12)
+        if kind == "gaussian":
+            assert tuple(found) == min(sums, key=sums.__getitem__)
+    assert 10 < given_up < 100
+
+
+def test_of_equal_sums_the_first_rows_are_taken():
+    # The sides of a square: with a corner of each diagonal dropped, no row is left to decide on.
+    squared = squared_distances(np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
+    assert module._least_sum(squared, module._farther_than(squared, 1.0), 2, 100) == [0, 2]
+
+
+def test_the_least_sum_is_given_up_past_the_nodes():
+    squared = squared_distances(np.arange(3.0)[:, None])
+    graph = module._farther_than(squared, 4.0)  # no edge: one node
+    assert module._least_sum(squared, graph, 0, 1) == [0, 1, 2]
+    assert module._least_sum(squared, graph, 0, 0) is None
+    graph = module._farther_than(squared, 1.0)  # one edge: either end is dropped
+    assert module._least_sum(squared, graph, 1, 3) == [0, 1]
+    assert module._least_sum(squared, graph, 1, 2) is None
+
+
 def test_past_the_tie_nodes_the_first_rows_are_taken():
     rng = np.random.default_rng(3)
     for _ in range(60):
