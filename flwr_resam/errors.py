@@ -23,8 +23,6 @@ def requirement(
     return error(f"`{parameter}` must {must}. Found {found}. {cure}.")
 
 
-
-
 def whole(value: object) -> int | None:
     """A whole number, Python's or NumPy's, as an int; None for what is none, such as a bool.
 
