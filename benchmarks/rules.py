@@ -26,7 +26,6 @@ RULES = [
     "multikrum", "mda", "gm", "gmom", "cge", "cc(radius=10.0, steps=3)", "monna(trusted=0)",
     "sever", "rge", "caf", "nnm | mean", "nnm | gm", "nnm | cwtm",
 ]
-COORDINATE = {"cwmed", "cwtm", "meamed", "phocas", "signmajority", "bulyan", "nnm | cwtm"}
 OURS, PLAIN, FLOOR = "flwr-resam", "flwr-resam, NumPy alone", "floor"
 
 

@@ -191,7 +191,6 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-
 class Saver:
     """Writes a run's checkpoints, and restores one.
 

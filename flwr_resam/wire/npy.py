@@ -1,7 +1,8 @@
-"""Reading npy files that strangers sent: the header by a grammar, never by evaluating it.
+"""Arrays as npy files: read by a grammar, never by evaluating a header, and written byte for byte.
 
-A header is some 120 bytes of text that say a dtype, an order and a shape. What is read here is
-compared by the caller with what it expects; nothing is allocated, decoded or unpickled.
+The header of a file that a stranger sent is some 120 bytes of text that say a dtype, an order
+and a shape. What is read here is compared by the caller with what it expects; nothing is
+allocated, decoded or unpickled.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 _LIMIT = 4096
 _MAGIC = b"\x93NUMPY"
+_LENGTH_AT = slice(8, 10)
+_STYPE = "numpy.ndarray"
 _ITEM = re.compile(
     r"\s*(?P<quote>['\"])(?P<key>descr|fortran_order|shape)(?P=quote)\s*:\s*"
     r"(?:(?P<mark>['\"])(?P<descr>[<>|=]?[a-zA-Z]\d{0,4})(?P=mark)"
@@ -91,11 +94,6 @@ def read_header(data: bytes) -> Header:
         raise ValueError("an npy header whose shape is no tuple")
     sizes = tuple(int(size) for size in shape.split(",") if size)
     return Header(found["descr"], found["fortran_order"] == "True", sizes, start)
-
-
-
-_STYPE = "numpy.ndarray"
-_LENGTH_AT = slice(8, 10)
 
 
 def pack(values: NDArray[Any]) -> Array:
