@@ -28,7 +28,7 @@ FILE = RESULTS / "momentum.json"
 APPS = ("numpy", "pytorch", "sklearn", "jax")
 PARTITIONS = ("iid", "dirichlet(alpha=0.3)")
 ATTACKS = ("none", "foe(epsilon=10.0)", "foe(epsilon=1.1)", "alie(z=1.5)", "min-max")
-RULES = ("mda", "cwtm")
+RULES = ("mda", "cwtm", "nnm | cwtm")
 BETAS = (0.0, 0.5, 0.9)
 FEDAVG = "FedAvg"
 STRATEGIES = (FEDAVG, *(f"{rule}, beta = {beta:g}" for rule, beta in product(RULES, BETAS)))
@@ -91,7 +91,7 @@ def spread(values: Iterable[float]) -> str:
     return f"{statistics.fmean(numbers):.1f} ± {statistics.pstdev(numbers):.1f}"
 
 
-def table(runs: Runs, apps: Iterable[str], partition: str, rounds: int) -> str:
+def table(runs: Runs, apps: tuple[str, ...], partition: str, rounds: int) -> str:
     """One row a strategy, one column an attack, over the seeds and apps.
 
     The spread is that of the seeds: the standard deviation of the means over the apps.
@@ -109,9 +109,10 @@ def table(runs: Runs, apps: Iterable[str], partition: str, rounds: int) -> str:
                     if (key := Cell(app, partition, attack, strategy).key(seed)) in runs
                 ] for seed in SEEDS
             ]
-            means = [statistics.fmean(own) for own in by_seed if len(own) == len(list(apps))]
+            means = [statistics.fmean(own) for own in by_seed if len(own) == len(apps)]
             columns.append(spread(means) if means else "")
-        lines.append(f"| {strategy} | " + " | ".join(columns) + " |")
+        name = strategy.replace("|", "\\|")
+        lines.append(f"| {name} | " + " | ".join(columns) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -120,13 +121,28 @@ def markdown(runs: Runs) -> str:
     parts = ["# Momentum over local epochs\n", (
         f"Test accuracy in per cent of the apps of [examples](../../examples), {NODES} nodes, "
         f"{BYZANTINE} of them Byzantine (all honest under \"no attack\", with f = {BYZANTINE} all "
-        f"the same). Means over {len(SEEDS)} seeds of data, model and batches, ± their standard "
-        "deviation. Written by `python -m benchmarks.momentum`.\n"
+        f"the same). Means over up to {len(SEEDS)} seeds of data, model and batches, ± their "
+        "standard deviation; a cell without a run is empty. Written by "
+        "`python -m benchmarks.momentum`.\n"
     )]
     for partition, rounds in product(PARTITIONS, ROUNDS):
         parts.append(f"## {partition}, {rounds} rounds\n")
-        parts.append(f"The mean over the apps:\n\n{table(runs, APPS, partition, rounds)}")
         parts += [f"{app}:\n\n{table(runs, (app,), partition, rounds)}" for app in APPS]
+    return "\n".join(parts)
+
+
+def complete(runs: Runs) -> tuple[str, ...]:
+    """Return the apps of which every run is there."""
+    missing = {cell.app for cell in cells() for seed in SEEDS if cell.key(seed) not in runs}
+    return tuple(app for app in APPS if app not in missing)
+
+
+def summary(runs: Runs) -> str:
+    """Tables for docs/flower.md: the mean over the complete apps, after 10 and 40 rounds."""
+    apps, parts = complete(runs), []
+    for partition, rounds in product(PARTITIONS, ROUNDS[1:]):
+        title = f"{partition}, {rounds} rounds, mean of {', '.join(apps)}"
+        parts.append(f"*{title}:*\n\n{table(runs, apps, partition, rounds)}")
     return "\n".join(parts)
 
 

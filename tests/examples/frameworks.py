@@ -9,14 +9,19 @@ MODULES = {
     "quickstart-pytorch": ["torch", "sklearn"],
     "quickstart-sklearn": ["sklearn"],
     "quickstart-jax": ["jax", "sklearn"],
+    "quickstart-keras": ["tensorflow", "keras", "sklearn"],
+    "quickstart-lightning": ["lightning", "torch", "sklearn"],
+    "quickstart-lora": ["transformers", "peft", "torch"],
 }
 QUICK = ["quickstart-numpy"]
+# What frameworks warn of among themselves is theirs.
+SLOW = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def parameters():
     """All examples; those that take more than a few seconds are marked slow."""
     return [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODULES
+        name if name in QUICK else pytest.param(name, marks=SLOW) for name in MODULES
     ]
 
 
