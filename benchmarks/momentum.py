@@ -28,7 +28,7 @@ FILE = RESULTS / "momentum.json"
 APPS = ("numpy", "pytorch", "sklearn", "jax")
 PARTITIONS = ("iid", "dirichlet(alpha=0.3)")
 ATTACKS = ("none", "foe(epsilon=10.0)", "foe(epsilon=1.1)", "alie(z=1.5)", "min-max")
-RULES = ("mda", "cwtm", "nnm | cwtm")
+RULES = ("mda", "cwtm")
 BETAS = (0.0, 0.5, 0.9)
 FEDAVG = "FedAvg"
 STRATEGIES = (FEDAVG, *(f"{rule}, beta = {beta:g}" for rule, beta in product(RULES, BETAS)))
@@ -97,7 +97,7 @@ def table(runs: Runs, apps: tuple[str, ...], partition: str, rounds: int) -> str
     The spread is that of the seeds: the standard deviation of the means over the apps.
     """
     lines = [
-        "| | " + " | ".join("no attack" if a == "none" else f"`{a}`" for a in ATTACKS) + " |",
+        "| | " + " | ".join(map(_column, ATTACKS)) + " |",
         "|---" * (1 + len(ATTACKS)) + "|",
     ]
     for strategy in STRATEGIES:
@@ -111,8 +111,7 @@ def table(runs: Runs, apps: tuple[str, ...], partition: str, rounds: int) -> str
             ]
             means = [statistics.fmean(own) for own in by_seed if len(own) == len(apps)]
             columns.append(spread(means) if means else "")
-        name = strategy.replace("|", "\\|")
-        lines.append(f"| {name} | " + " | ".join(columns) + " |")
+        lines.append(f"| {strategy} | " + " | ".join(columns) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -137,13 +136,41 @@ def complete(runs: Runs) -> tuple[str, ...]:
     return tuple(app for app in APPS if app not in missing)
 
 
+def gains(runs: Runs, partition: str, attack: str, rounds: int, beta: float) -> list[float]:
+    """Return what a beta gains over beta = 0, in points, for each app, rule and seed."""
+    found = []
+    for app, rule, seed in product(APPS, RULES, SEEDS):
+        without, own = (
+            runs.get(Cell(app, partition, attack, f"{rule}, beta = {value:g}").key(seed))
+            for value in (0.0, beta)
+        )
+        if without is not None and own is not None:
+            at = ROUNDS.index(rounds)
+            found.append(100 * (own[at] - without[at]))
+    return found
+
+
 def summary(runs: Runs) -> str:
-    """Tables for docs/flower.md: the mean over the complete apps, after 10 and 40 rounds."""
-    apps, parts = complete(runs), []
-    for partition, rounds in product(PARTITIONS, ROUNDS[1:]):
-        title = f"{partition}, {rounds} rounds, mean of {', '.join(apps)}"
-        parts.append(f"*{title}:*\n\n{table(runs, apps, partition, rounds)}")
+    """Tables for docs/flower.md: what beta gains, and the accuracies of the complete apps."""
+    lines = [
+        "| gain over beta = 0 | " + " | ".join(_column(attack) for attack in ATTACKS) + " |",
+        "|---" * (1 + len(ATTACKS)) + "|",
+    ]
+    for partition, rounds, beta in product(PARTITIONS, ROUNDS, BETAS[1:]):
+        own = (statistics.fmean(gains(runs, partition, a, rounds, beta)) for a in ATTACKS)
+        lines.append(
+            f"| {partition}, {rounds} rounds, beta = {beta:g} | "
+            + " | ".join(f"{value:+.1f}" for value in own) + " |"
+        )
+    apps, parts = complete(runs), ["\n".join(lines) + "\n"]
+    for partition in PARTITIONS:
+        title = f"accuracy, {partition}, {ROUNDS[-1]} rounds, mean of {', '.join(apps)}"
+        parts.append(f"*{title}:*\n\n{table(runs, apps, partition, ROUNDS[-1])}")
     return "\n".join(parts)
+
+
+def _column(attack: str) -> str:
+    return "no attack" if attack == "none" else f"`{attack}`"
 
 
 def read() -> dict[str, Any]:
