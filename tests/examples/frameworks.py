@@ -9,10 +9,13 @@ MODULES = {
     "quickstart-pytorch": ["torch", "sklearn"],
     "quickstart-sklearn": ["sklearn"],
     "quickstart-jax": ["jax", "sklearn"],
+    "quickstart-flax": ["flax", "optax", "jax", "sklearn"],
     "quickstart-keras": ["tensorflow", "keras", "sklearn"],
     "quickstart-lightning": ["lightning", "torch", "sklearn"],
     "quickstart-lora": ["transformers", "peft", "torch"],
 }
+# TensorFlow and torch in one process end it, on some machines.
+ALONE = ["quickstart-keras"]
 QUICK = ["quickstart-numpy"]
 # What frameworks warn of among themselves is theirs.
 SLOW = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
