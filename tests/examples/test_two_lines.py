@@ -6,10 +6,14 @@ import subprocess
 import sys
 import tomllib
 
+import numpy as np
 import pytest
+from flwr.app import ArrayRecord
+from flwr.clientapp import ClientApp
 from packaging.requirements import Requirement
 
 from benchmarks.examples import EXAMPLES, MOMENTUM, load, names, run
+from flwr_resam import InProcessGrid, Resam
 from simulations.experiment import PROJECT
 from tests.examples.frameworks import ALONE, MODULES, parameters, require
 
@@ -97,3 +101,9 @@ def test_an_app_is_whole_and_its_packages_are_in_the_extra(name):
     assert project["project"]["name"] == name
     readme = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^FLWR\w+=1 flwr run \. --stream ", readme, re.M)) == 1
+
+
+def test_a_model_of_trees_is_refused():
+    booster = ArrayRecord([np.frombuffer(b'{"learner": {}}', dtype=np.uint8)])
+    with pytest.raises(ValueError, match="none floating-point"):
+        Resam(num_malicious_nodes=1).start(InProcessGrid(ClientApp(), 3), booster)
