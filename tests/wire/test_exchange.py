@@ -27,6 +27,8 @@ from flwr_resam.wire.exchange import exchange
 from flwr_resam.wire.flower import become_server
 from tests.support import record
 
+FIRST_PAUSE = module._FIRST_PAUSE
+
 
 class SuperLink:
     """What `HttpGrid` speaks to, with nodes that answer at the second call."""
@@ -184,7 +186,7 @@ def test_the_pauses_between_looks_double_up_to_the_longest(monkeypatch):
         pauses.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(module, "_FIRST_PAUSE", FIRST_PAUSE)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
     grid = federation(link := SuperLink(5))
     link.PullMessages = lambda request: PullAppMessagesResponse()
