@@ -38,6 +38,8 @@ from flwr_resam.wire.exchange import Deadline, exchange
 from flwr_resam.wire.flower import become_server, object_ids, seal
 from tests.support import record
 
+FIRST_PAUSE = _fetch._FIRST_PAUSE
+
 
 class SuperLink:
     """What `HttpGrid` speaks to, with nodes that answer at the second call."""
@@ -192,7 +194,7 @@ def test_nobody_is_waited_for_longer_than_the_timeout():
 def test_the_pauses_between_looks_double_up_to_the_longest(monkeypatch):
     become_server()
     clock, pauses = [0.0], []
-    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", FIRST_PAUSE)
     monkeypatch.setattr(_fetch, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     network = SimpleNamespace(announced=lambda number: None)
     look = _fetch.Look(network, "a", Message(RecordDict(), 2, "train"), None)

@@ -89,3 +89,6 @@ def test_what_does_not_fit_is_the_largest_that_does():
     found = fitting(np.array([1e300, -1e300, 0.5]), np.dtype(np.float32))
     limit = np.finfo(np.float32).max
     np.testing.assert_array_equal(found, np.array([limit, -limit, 0.5], np.float32))
+    assert found.dtype == np.float32
+    assert fitting(found, np.dtype(np.float64)).dtype == np.float64
+    assert fitting(found, found.dtype) is found
