@@ -92,8 +92,9 @@ def test_a_stray_names_its_sender_where_that_is_a_number_of_64_bits():
     number_message(asked)
     reply = Message(content(record(w=np.ones(4))), reply_to=asked)
     for source, named in ((0, 0), (2**64 - 1, 2**64 - 1), (2**64, 0), (-1, 0), (True, 0)):
-        strays = match([asked], [readdressed(reply, src_node_id=source)]).strays
-        assert strays == [Stray(named, "answered for node 2")]
+        matcher = Matcher([asked])
+        matcher.take(readdressed(reply, src_node_id=source))
+        assert matcher.strays == [Stray(named, "answered for node 2")]
 
 
 def silent_run(make, **changes):
