@@ -87,8 +87,7 @@ def test_a_momentum_that_starts_anew_is_said_once(gradients, caplog):
     with caplog.at_level("INFO", logger="flwr"):
         for t in (8, 9):
             worker.step({"w": gradients[0]}, server_round=t)
-    scale = (1 - BETA**8) / (1 - BETA)
-    assert f"starts anew in round 8; it is sent {scale:.3g} times as large" in caplog.text
+    assert "starts anew in round 8" in caplog.text
     assert caplog.text.count("starts anew") == 1
 
 
