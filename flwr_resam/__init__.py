@@ -17,21 +17,26 @@ if TYPE_CHECKING:
         answer_partition,
     )
     from .momentum import WorkerMomentum, momentum_mod
+    from .optimizers import Adagrad, Adam, Momentum, Yogi
     from .parse import parse_attack, parse_rule
     from .server.checkpoint import CheckpointError
     from .server.quorum import QuorumLostError
     from .strategy import Resam
 
 __all__ = [
+    "Adagrad",
+    "Adam",
     "AdversarialGrid",
     "Adversary",
     "CheckpointError",
     "InProcessGrid",
+    "Momentum",
     "PartitionedGrid",
     "QuorumLostError",
     "Resam",
     "Schedule",
     "WorkerMomentum",
+    "Yogi",
     "answer_partition",
     "momentum_mod",
     "parse_attack",
@@ -40,15 +45,19 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Adagrad": "optimizers",
+    "Adam": "optimizers",
     "AdversarialGrid": "grids",
     "Adversary": "grids",
     "CheckpointError": "server.checkpoint",
     "InProcessGrid": "grids",
+    "Momentum": "optimizers",
     "PartitionedGrid": "grids",
     "QuorumLostError": "server.quorum",
     "Resam": "strategy",
     "Schedule": "attacks.schedule",
     "WorkerMomentum": "momentum",
+    "Yogi": "optimizers",
     "answer_partition": "grids",
     "momentum_mod": "momentum",
     "parse_attack": "parse",

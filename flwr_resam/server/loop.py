@@ -43,6 +43,8 @@ class RunState:
     ----------
     rule_state : object
         What the rule remembers.
+    moments : dict or None
+        What the optimizer remembers; None before its first step.
     training : str
         Names the training, so that workers tell it from another; lasts over a resumption.
     asked, questions : list of Message
@@ -73,6 +75,7 @@ class RunState:
 
     rule_state: Any
     training: str
+    moments: dict[str, Any] | None = None
     asked: list[Message] = field(default_factory=list)
     questions: list[Message] = field(default_factory=list)
     model: ArrayRecord | None = None
@@ -96,7 +99,7 @@ class RunState:
     def sent(self, model: ArrayRecord, asked: Iterable[Message], settings: Settings) -> None:
         """Note what went out for training, whoever wrote it."""
         if self.layout is None or not self.layout.is_of(model):
-            self.layout = Layout.of(model, settings.buffers)
+            self.layout, self.moments = Layout.of(model, settings.buffers), None
         self.model, self.asked = model, list(asked)
 
     def wait_less(
