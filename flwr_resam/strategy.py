@@ -301,12 +301,9 @@ class Resam(Configured, FedAvg):
         metrics["f-effective"] = f
         of_nodes = reported(self.train_metrics_aggr_fn, intake.metrics, self.weighted_by_key)
         metrics.update({key: value for key, value in of_nodes.items() if key not in metrics})
-        rate = settings.rate(server_round)
-        if run.moments is None:
-            run.moments = settings.optimizer.start(run.layout.learnt, run.layout.dtype)
         model = descend(
-            run.layout, run.model, done.vector, rate, settings.weight_decay, settings.optimizer,
-            run.moments,
+            run.layout, run.model, done.vector, settings.rate(server_round), settings.weight_decay,
+            settings.optimizer, run.moments_of(settings.optimizer, run.layout),
         )
         log_sunk(run.layout, run.model, model, run.sunk)
         return model, metrics

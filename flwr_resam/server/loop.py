@@ -18,6 +18,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
+from ..optimizers import Optimizer
 from ..rule import Aggregator
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
@@ -109,6 +110,12 @@ class RunState:
         f = settings.num_malicious_nodes
         if effective_faults(rule, asked=asked, valid=valid, malformed=malformed, f=f) == f:
             self.deadline.within(max(_LEAST_PATIENCE, settings.patience * self.deadline.spent))
+
+    def moments_of(self, optimizer: Optimizer, layout: Layout) -> dict[str, Any]:
+        """What the optimizer remembers; it begins anew in place of one that kept less."""
+        if self.moments is None or not self.moments.keys() >= set(optimizer.moments):
+            self.moments = optimizer.start(layout.learnt, layout.dtype)
+        return self.moments
 
     def ledger_in(self, folder: Path) -> Ledger:
         """The ledger; where another's loop runs the rounds, one that begins now."""

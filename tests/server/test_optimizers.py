@@ -238,6 +238,25 @@ def test_a_schedule_of_resam_multiplies_the_rate(federation):
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-12)
 
 
+def test_the_optimizer_may_be_another_within_a_run(federation):
+    adam = Adam(beta_1=0.9)
+
+    class Late(Resam):
+        def configure_train(self, server_round, *others):
+            if server_round == 2:
+                self.optimizer = adam
+            return super().configure_train(server_round, *others)
+
+    def end(kind, rounds):
+        strategy = kind(num_malicious_nodes=0, aggregator=Mean(), fraction_evaluate=0.0)
+        grid = federation(trained, 3)
+        return strategy.start(grid, record(w=np.zeros(2)), num_rounds=rounds).arrays["w"].numpy()
+
+    first, plain = end(Resam, 1), end(Resam, 2)
+    way, _ = adam.step(first - plain, {"m": np.zeros(2), "root-v": np.zeros(2)}, 1)
+    np.testing.assert_allclose(end(Late, 2), first - way, rtol=1e-6)
+
+
 def test_a_liar_does_not_bend_it(federation):
     def reply(message, i):
         return content(record(w=np.full(2, 1e30))) if i == 0 else trained(message, 1)
