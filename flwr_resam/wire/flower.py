@@ -7,12 +7,14 @@ import logging
 import secrets
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
+
+if TYPE_CHECKING:  # workers import this file, too
+    from flwr.serverapp import Grid
 
 SUPERLINK_NODE_ID = 1
 _HTTP_GRID, _ENGINE_GRID = "flwr.superlink.grid.http_grid", "flwr.superlink.grid.inmemory_grid"
