@@ -23,6 +23,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -77,22 +78,23 @@ def files_of(modules: Iterable[str]) -> list[Path]:
     })
 
 
-def tests_of(file: Path) -> list[str]:
-    """The tests of a module, and its examples: first what names the module, then what is short."""
+def tests_of(file: Path) -> tuple[list[str], list[str]]:
+    """The tests that name a module, with its examples, and the others of its folder."""
     inner = file.relative_to("flwr_resam")
     if len(inner.parts) == 1:
-        return [str(file), str(Path("tests") / f"test_{inner.stem}.py")]
-    named = f"{inner.parts[0]}.{inner.stem} import"
-    texts = {path: path.read_text() for path in (Path("tests") / inner.parts[0]).glob("test_*.py")}
-    tests = sorted(texts, key=lambda path: (named not in texts[path], len(texts[path]), path))
-    return [str(file), *map(str, tests)]
+        return [str(file), str(Path("tests") / f"test_{inner.stem}.py")], []
+    named = re.compile(rf"^(from|import) .*\b{inner.stem}\b", re.MULTILINE)
+    first, others = [str(file)], []
+    for path in sorted((Path("tests") / inner.parts[0]).glob("test_*.py")):
+        (first if named.search(path.read_text(encoding="utf-8")) else others).append(str(path))
+    return first, others
 
 
 def import_libraries(modules: Iterable[Path]) -> None:
     """Import what the tests import, but for the code itself: forks need not do so again."""
     listing = Path("imported.txt")
     code = "import sys, pytest; pytest.main(sys.argv[1:]); print('\\n'.join(sys.modules))"
-    tests = sorted({test for file in modules for test in tests_of(file)})
+    tests = sorted({test for file in modules for tests in tests_of(file) for test in tests})
     with listing.open("w") as output:
         subprocess.run(
             [sys.executable, "-c", code, "-qq", "--collect-only", *tests], stdout=output,
@@ -107,7 +109,12 @@ def import_libraries(modules: Iterable[Path]) -> None:
 
 
 def passes(file: Path, limit: float) -> bool:
-    """Whether a module's tests pass within ``limit`` seconds, tried up to the first that fails."""
+    """Whether a module's tests pass, within ``limit`` seconds each half; the likely ones first."""
+    return all(_pass(tests, limit) for tests in tests_of(file) if tests)
+
+
+def _pass(tests: list[str], limit: float) -> bool:
+    """Whether tests pass within ``limit`` seconds, tried up to the first that fails."""
     child = os.fork()
     if child == 0:
         os.setsid()  # so that what the tests start can be ended with them
@@ -117,7 +124,7 @@ def passes(file: Path, limit: float) -> bool:
         sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT]
         status = 1
         try:
-            status = int(pytest.main([*OPTIONS, *tests_of(file)]))
+            status = int(pytest.main([*OPTIONS, *tests]))
         except BaseException:
             traceback.print_exc()
         finally:
