@@ -36,7 +36,7 @@ from pathlib import Path
 
 import pytest
 from cosmic_ray.commands.init import init
-from cosmic_ray.mutating import use_mutation
+from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import MutationSpec
@@ -182,18 +182,38 @@ def seconds_alone(file: Path, limit: float) -> float:
     return time.monotonic() - start
 
 
-def lives(mutation: MutationSpec, limit: float) -> list[str]:
+def made(changes: Sequence[MutationSpec], draw: random.Random) -> tuple[MutationSpec, str] | None:
+    """One of the changes of a place and what it makes of the file; None where none is Python.
+
+    The star of a signature is taken for a product, say.
+    """
+    for mutation in draw.sample(changes, len(changes)):
+        operator = get_operator(mutation.operator_name)(**(mutation.operator_args or {}))
+        source = Path(mutation.module_path).read_text(encoding="utf-8")
+        changed = mutate_code(source, operator, mutation.occurrence)
+        with contextlib.suppress(SyntaxError):
+            if changed is not None:
+                compile(changed, str(mutation.module_path), "exec")
+                return mutation, changed
+    return None
+
+
+def lives(file: Path, changed: str, limit: float) -> list[str]:
     """The lines that a change takes out and puts in, where the tests let it through; else none."""
-    operator = get_operator(mutation.operator_name)(**(mutation.operator_args or {}))
-    with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
+    before = file.read_text(encoding="utf-8")
+    try:
+        file.write_text(changed, encoding="utf-8")
         # Bytecode goes by the second and the size of its source, and these may be the last one's.
-        os.utime(mutation.module_path, (stamp := next(_STAMPS), stamp))
-        if not passes(Path(mutation.module_path), limit):
+        os.utime(file, (stamp := next(_STAMPS), stamp))
+        if not passes(file, limit):
             return []
-        return [
-            line for line in difflib.unified_diff(before.split("\n"), after.split("\n"), n=0)
-            if line.startswith(("+", "-")) and not line.startswith(("+++", "---"))
-        ]
+    finally:
+        file.write_text(before, encoding="utf-8")
+        os.utime(file, (stamp := next(_STAMPS), stamp))
+    return [
+        line for line in difflib.unified_diff(before.split("\n"), changed.split("\n"), n=0)
+        if line.startswith(("+", "-")) and not line.startswith(("+++", "---"))
+    ]
 
 
 def main() -> None:
@@ -212,18 +232,19 @@ def main() -> None:
         os.chdir(folder)
         files = files_of(chosen.modules)
         places = list(mutations(files))
-        drawn = draw.sample(places, min(chosen.sample, len(places)))
+        drawn: list[tuple[MutationSpec, str]] = []
+        for changes in draw.sample(places, len(places)):
+            found = made(changes, draw) if len(drawn) < chosen.sample else None
+            drawn += [found] if found else []
         print(f"seed {chosen.seed}: {len(drawn)} of {len(places)} places", flush=True)
         import_libraries(files)
         alone: dict[Path, float] = {}
         alive = []
-        for index, changes in enumerate(drawn):
-            mutation = draw.choice(changes)
+        for index, (mutation, changed) in enumerate(drawn):
             file = Path(mutation.module_path)
             if file.parent not in alone:
                 alone[file.parent] = seconds_alone(file, chosen.limit)
-            limit = min(chosen.limit, 10.0 + 5.0 * alone[file.parent])
-            lines = lives(mutation, limit)
+            lines = lives(file, changed, min(chosen.limit, 15.0 + 2.0 * alone[file.parent]))
             what = f"{file}:{mutation.start_pos[0]} {mutation.operator_name.split('/')[-1]}"
             print(f"{index + 1}/{len(drawn)} {'LIVES' if lines else 'killed'} {what}", flush=True)
             if lines:
@@ -234,11 +255,12 @@ def main() -> None:
     print(f"\n{killed:.1%} of {len(drawn)} killed (seed {chosen.seed}); alive:\n")
     print("\n\n".join(alive))
     if output:
-        found = {
+        results = {
             "modules": list(chosen.modules), "seed": chosen.seed, "sample": len(drawn),
             "places": len(places), "killed": len(drawn) - len(alive), "alive": alive,
         }
-        output.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(results, indent=1, ensure_ascii=False)
+        output.write_text(f"{text}\n", encoding="utf-8")
     raise SystemExit(0 if killed >= GOAL else 1)
 
 
