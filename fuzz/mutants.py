@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def _pass(tests: list[str], limit: float) -> bool:
         status = 1
         try:
             status = int(pytest.main([*OPTIONS, *tests]))
+            if status == pytest.ExitCode.NO_TESTS_COLLECTED:  # a module without an example
+                status = 0
         except BaseException:
             traceback.print_exc()
         finally:
@@ -191,7 +194,7 @@ def made(changes: Sequence[MutationSpec], draw: random.Random) -> tuple[Mutation
         operator = get_operator(mutation.operator_name)(**(mutation.operator_args or {}))
         source = Path(mutation.module_path).read_text(encoding="utf-8")
         changed = mutate_code(source, operator, mutation.occurrence)
-        with contextlib.suppress(SyntaxError):
+        with contextlib.suppress(SyntaxError), warnings.catch_warnings(action="ignore"):
             if changed is not None:
                 compile(changed, str(mutation.module_path), "exec")
                 return mutation, changed
