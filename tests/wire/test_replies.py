@@ -97,6 +97,18 @@ def test_a_stray_names_its_sender_where_that_is_a_number_of_64_bits():
         assert matcher.strays == [Stray(named, "answered for node 2")]
 
 
+@pytest.mark.parametrize("count", [999, 1000, 1001, 3000])
+def test_of_a_flood_of_strays_the_first_thousand_are_kept(count):
+    become_server()
+    asked = Message(RecordDict(), dst_node_id=2, message_type="train")
+    number_message(asked)
+    matcher = Matcher([asked])
+    assert all(matcher.take(number) is None for number in range(count))
+    assert matcher.strays == [Stray(0, "no Flower message")] * min(count, 1000)
+    answer = matcher.take(Message(content(record(w=np.ones(4))), reply_to=asked))
+    assert answer.node == 2  # and nothing keeps the node's own reply from counting
+
+
 def silent_run(make, **changes):
     return run(make(lambda m, asked, replies: replies[:-1]), **changes)
 
