@@ -1,4 +1,4 @@
-"""Processor seconds and megabytes that an import costs in a fresh process, with Flower's own beside it.
+"""Processor seconds and megabytes that an import costs in a fresh process, beside Flower's own.
 
     python -m benchmarks.imports
 
