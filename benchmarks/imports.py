@@ -1,4 +1,4 @@
-"""Seconds and megabytes that an import costs in a fresh process, with Flower's own beside it.
+"""Processor seconds and megabytes that an import costs in a fresh process, beside Flower's own.
 
     python -m benchmarks.imports
 
@@ -25,14 +25,14 @@ STATEMENTS = {
 }
 _MEASURED = """
 import resource, time
-start = time.perf_counter()
+start = time.process_time()
 {statement}
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
 def measure(statement: str) -> tuple[float, float]:
-    """Seconds of a statement in a fresh process, and the peak MiB of that process."""
+    """Processor seconds of a statement in a fresh process, and the peak MiB of that process."""
     code = _MEASURED.format(statement=statement)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, megabytes = run.stdout.split()[-2:]

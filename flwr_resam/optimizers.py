@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import check_positive, real, requirement
+from .spelling import making
 
 Vector = NDArray[np.float64]
 
@@ -275,6 +276,21 @@ class Adagrad(Optimizer):
         """The aggregate over the root."""
         root = np.hypot(moments["root-v"], aggregate)
         return self.learning_rate * aggregate / (root + self.tau), {"root-v": root}
+
+
+def checked_optimizer(optimizer: object) -> Optimizer:
+    """Return it, `Descent` for None; or raise for what is none, such as the class of one."""
+    if optimizer is None:
+        return Descent()
+    if not isinstance(optimizer, Optimizer):
+        written = "Adam(learning_rate=0.1), say"
+        if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+            written = making(optimizer)
+        raise requirement(
+            "optimizer", "be one of flwr_resam.optimizers, or None", repr(optimizer),
+            f"Write {written}", error=TypeError,
+        )
+    return optimizer
 
 
 def _check_rate(rate: float) -> None:

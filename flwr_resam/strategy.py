@@ -160,9 +160,9 @@ class Resam(Configured, FedAvg):
                 "itself weighs nothing, for a liar would report the most", error=TypeError,
             )
         self.settings = settings = Settings.of(
-            aggregator, output_dir, buffers, optimizer, min_train_nodes, min_available_nodes,
+            aggregator, output_dir, buffers, min_train_nodes, min_available_nodes,
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
-            weight_decay=weight_decay, device=device, seed=seed,
+            weight_decay=weight_decay, optimizer=optimizer, device=device, seed=seed,
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
             connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,

@@ -17,8 +17,6 @@ from ..rows.threads import in_order, threads_for
 from ..wire.layout import Entry, Layout, fitting
 
 _CHUNK = 1 << 16
-
-
 _STRAIGHT = Descent()
 
 

@@ -14,9 +14,9 @@ from flwr.app import ArrayRecord
 
 from ..aggregators import MDA
 from ..errors import check_positive, check_whole, checked_f, real, requirement
-from ..optimizers import Descent, Optimizer
+from ..optimizers import Descent, Optimizer, checked_optimizer
 from ..rule import Aggregator, Chain, PreAggregator, Rule
-from ..spelling import making, meant
+from ..spelling import meant
 from ..wire.buffers import checked_buffers
 from .quorum import effective_faults
 
@@ -63,8 +63,8 @@ class Settings:
     @classmethod
     def of(
         cls, aggregator: Aggregator | None, output_dir: str | Path | None,
-        buffers: Collection[str] | None, optimizer: Optimizer | None,
-        min_train_nodes: int | None, min_available_nodes: int | None, **others: Any,
+        buffers: Collection[str] | None, min_train_nodes: int | None,
+        min_available_nodes: int | None, **others: Any,
     ) -> Settings:
         """The settings, where None stands for what the rule needs."""
         if output_dir is not None and not isinstance(output_dir, str | os.PathLike):
@@ -76,7 +76,6 @@ class Settings:
             aggregator=MDA() if aggregator is None else aggregator,
             output_dir=Path(output_dir) if output_dir else None,
             buffers=checked_buffers(buffers),
-            optimizer=Descent() if optimizer is None else optimizer,
             min_train_nodes=_least("min_train_nodes", min_train_nodes),
             min_available_nodes=_least("min_available_nodes", min_available_nodes),
             **others,
@@ -89,7 +88,7 @@ class Settings:
         if not callable(self.learning_rate):
             self._set("learning_rate", finite_rate(self.learning_rate))
         self._set("weight_decay", _at_least_zero("weight_decay", self.weight_decay))
-        _check_optimizer(self.optimizer)
+        self._set("optimizer", checked_optimizer(self.optimizer))
         self._set("device", checked_device(self.device))
         self._set("seed", _seed(self.seed))
         check_whole("max_skipped_rounds", self.max_skipped_rounds, "Use 10")
@@ -209,18 +208,6 @@ def _check_aggregator(aggregator: object) -> None:
         raise requirement(
             "aggregator", "end with a rule that leaves one vector", f"`{aggregator}`",
             f"Add one at the right, as in `{aggregator} | mda`",
-        )
-
-
-def _check_optimizer(optimizer: object) -> None:
-    """Raise for what is no optimizer, such as the class of one."""
-    if not isinstance(optimizer, Optimizer):
-        written = "Adam(learning_rate=0.1), say"
-        if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-            written = making(optimizer)
-        raise requirement(
-            "optimizer", "be one of flwr_resam.optimizers, or None", repr(optimizer),
-            f"Write {written}", error=TypeError,
         )
 
 
