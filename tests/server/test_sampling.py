@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flwr_resam import Resam
+from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.server import sampling
 from flwr_resam.server.loop import RunState
 from flwr_resam.server.sampling import connected, sample
@@ -16,17 +17,15 @@ from tests.support import content, record
 MODEL = record(w=np.zeros(2, np.float32))
 
 
-class Late:
+class Late(GridWrapper):
     """A grid whose nodes connect one by one, or are gone from a round on."""
 
     def __init__(self, grid, connected):
-        self._grid, self._connected = grid, connected
-
-    def __getattr__(self, name):
-        return getattr(self._grid, name)
+        super().__init__(grid)
+        self._connected = connected
 
     def get_node_ids(self):
-        return list(self._grid.get_node_ids())[: self._connected()]
+        return list(super().get_node_ids())[: self._connected()]
 
 
 @pytest.fixture(autouse=True)
