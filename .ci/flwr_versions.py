@@ -23,7 +23,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = [
-    "tests/dropin", "tests/grids", "tests/server", "tests/wire", "tests/test_strategy.py",
+    "tests/dropin", "tests/examples", "tests/grids", "tests/server", "tests/wire",
+    "tests/test_strategy.py",
     "tests/clients/test_byzantine_clients.py", "tests/simulations/test_deployment_files.py",
 ]
 ENGINES = [

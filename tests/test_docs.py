@@ -79,7 +79,7 @@ def test_every_path_that_is_named_exists(text):
 
 PAGES = [
     PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")),
-    PROJECT / "simulations" / "deployment" / "README.md",
+    PROJECT / "simulations" / "deployment" / "README.md", *sorted((PROJECT / "examples").rglob("README.md")),
 ]
 
 

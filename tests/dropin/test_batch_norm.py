@@ -9,19 +9,6 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr_resam import WorkerMomentum, momentum_mod
 from flwr_resam.wire.flower import become_server
 from flwr_resam.wire.instruction import stamp
-from tests.dropin.driver import TWO_LINES, load, run
-
-CLIENT = "app = ClientApp()\n"
-
-
-@pytest.mark.slow
-def test_a_batch_norm_keeps_its_variance_which_momentum_would_take_below_zero():
-    kept = [metrics["least-variance"] for metrics in run(load("pytorch", TWO_LINES), rounds=12)]
-    assert min(kept) > 0
-    assert kept[-1] < 0.05
-    changes = {**TWO_LINES, CLIENT: "app = ClientApp(mods=[momentum_mod(0.9, buffers=())])\n"}
-    lost = [metrics["least-variance"] for metrics in run(load("pytorch", changes), rounds=12)]
-    assert min(lost) < 0
 
 
 def roll(worker, start, target, rounds):
