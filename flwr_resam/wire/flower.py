@@ -77,7 +77,8 @@ def on_engine(grid: Grid) -> bool:
 def _is_flowers(grid: Grid, module: str, name: str) -> bool:
     """Whether the grid is of a class of Flower's, which nobody has made without importing it."""
     found = getattr(sys.modules.get(module), name, None)
-    return found is not None and type(grid).send_and_receive is found.send_and_receive
+    own = getattr(type(grid), "send_and_receive", None)  # what only acts like a grid has none
+    return found is not None and own is found.send_and_receive
 
 
 class Announced(NamedTuple):
