@@ -92,3 +92,15 @@ def test_what_does_not_fit_is_the_largest_that_does():
     assert found.dtype == np.float32
     assert fitting(found, np.dtype(np.float64)).dtype == np.float64
     assert fitting(found, found.dtype) is found
+
+
+@pytest.mark.parametrize(
+    ("values", "learnt"),
+    [
+        ([np.inf, 1.0], False), ([-np.inf, 1.0], False), ([-np.inf, np.inf], False),
+        ([np.nan, 1.0], True), ([-np.inf, np.nan], True), ([-5.0, -1.0], True), ([5.0, 1.0], True),
+    ],
+)
+def test_an_infinity_makes_a_constant_and_a_broken_array_none(values, learnt):
+    layout = Layout.of(record(w=np.ones(2), v=np.array(values)))
+    assert (layout.constants == []) == learnt
