@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for a mutant's tests")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="no mutant begins later")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="none begins later")
     parser.add_argument("--output", type=Path, help="a JSON file for what came of it")
     chosen = parser.parse_args()
     output = chosen.output and chosen.output.resolve()
