@@ -38,6 +38,9 @@ def test_a_view_is_in_c_order_and_shares_the_bytes_where_it_can():
     found = entry().view(data)
     np.testing.assert_array_equal(found, W.ravel())
     assert np.shares_memory(found, np.frombuffer(data, np.uint8))
+    numpys = Array(np.asfortranarray(W)).data
+    assert entry().locate(numpys) == (len(numpys) - 24, True)
+    np.testing.assert_array_equal(entry().view(numpys), W.ravel())
     turned = npy(b"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", W.tobytes("F"))
     assert entry().locate(turned) == (len(turned) - 24, True)
     np.testing.assert_array_equal(entry().view(turned), W.ravel())
