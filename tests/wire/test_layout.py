@@ -5,7 +5,7 @@ import pytest
 from flwr.app import Array, ArrayRecord
 
 from clients.bad_replies.npy_bytes import npy
-from flwr_resam.wire.layout import Layout, fitting
+from flwr_resam.wire.layout import Entry, Layout, fitting
 from tests.support import record
 
 W = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -107,3 +107,9 @@ def test_what_does_not_fit_is_the_largest_that_does():
 def test_an_infinity_makes_a_constant_and_a_broken_array_none(values, learnt):
     layout = Layout.of(record(w=np.ones(2), v=np.array(values)))
     assert (layout.constants == []) == learnt
+
+
+def test_an_array_is_learnt_unless_it_is_said_to_be_a_buffer():
+    entries = Entry("w", (2,), np.dtype("<f4"), 0), Entry("v", (3,), np.dtype("<f4"), 2, buffer=True)
+    layout = Layout(entries)
+    assert (layout.learnt, layout.size) == (2, 5)
