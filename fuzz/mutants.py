@@ -226,10 +226,11 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for a mutant's tests")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="none begins later")
     parser.add_argument("--output", type=Path, help="a JSON file for what came of it")
     chosen = parser.parse_args()
     output = chosen.output and chosen.output.resolve()
-    draw = random.Random(chosen.seed)
+    draw, started = random.Random(chosen.seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copied(Path(folder))
         os.chdir(folder)
@@ -242,25 +243,28 @@ def main() -> None:
         print(f"seed {chosen.seed}: {len(drawn)} of {len(places)} places", flush=True)
         import_libraries(files)
         alone: dict[Path, float] = {}
-        alive = []
-        for index, (mutation, changed) in enumerate(drawn):
+        alive, tried = [], 0
+        for mutation, changed in drawn:
+            if time.monotonic() - started > 60.0 * chosen.minutes:
+                break
+            tried += 1
             file = Path(mutation.module_path)
             if file.parent not in alone:
                 alone[file.parent] = seconds_alone(file, chosen.limit)
             lines = lives(file, changed, min(chosen.limit, 15.0 + 2.0 * alone[file.parent]))
             what = f"{file}:{mutation.start_pos[0]} {mutation.operator_name.split('/')[-1]}"
-            print(f"{index + 1}/{len(drawn)} {'LIVES' if lines else 'killed'} {what}", flush=True)
+            print(f"{tried}/{len(drawn)} {'LIVES' if lines else 'killed'} {what}", flush=True)
             if lines:
                 alive.append("\n".join([what, *lines]))
                 print("\n".join(lines), flush=True)
         os.chdir(ROOT)
-    killed = 1.0 - len(alive) / max(1, len(drawn))
-    print(f"\n{killed:.1%} of {len(drawn)} killed (seed {chosen.seed}); alive:\n")
+    killed = 1.0 - len(alive) / max(1, tried)
+    print(f"\n{killed:.1%} of {tried} killed (seed {chosen.seed}); alive:\n")
     print("\n\n".join(alive))
     if output:
         results = {
-            "modules": list(chosen.modules), "seed": chosen.seed, "sample": len(drawn),
-            "places": len(places), "killed": len(drawn) - len(alive), "alive": alive,
+            "modules": list(chosen.modules), "seed": chosen.seed, "sample": tried,
+            "places": len(places), "killed": tried - len(alive), "alive": alive,
         }
         text = json.dumps(results, indent=1, ensure_ascii=False)
         output.write_text(f"{text}\n", encoding="utf-8")
