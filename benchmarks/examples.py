@@ -1,8 +1,17 @@
-"""The apps of examples/, in this process: as committed, or as they were before the two lines."""
+"""The apps of examples/, in this process: as committed, or as they were before the two lines.
+
+    python -m benchmarks.examples quickstart-numpy --attack "foe(epsilon=2.5)"
+    python -m benchmarks.examples quickstart-numpy --attack "foe(epsilon=2.5)" --before
+
+Prints what the server evaluates, a JSON object a round.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import json
+import logging
 import re
 import shutil
 import sys
@@ -126,3 +135,21 @@ def run(
     finally:
         app.server.central_evaluate = evaluate  # type: ignore[attr-defined]
     return found
+
+
+def main() -> None:
+    """Run one app."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=names())
+    parser.add_argument("--before", action="store_true", help="with FedAvg, without the two lines")
+    parser.add_argument("--attack", default="none", help="of the last three of nine nodes")
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    app = load(arguments.name, before=arguments.before)
+    for metrics in run(app, attack=arguments.attack, num_server_rounds=arguments.rounds):
+        print(json.dumps(metrics), flush=True)
+
+
+if __name__ == "__main__":
+    main()

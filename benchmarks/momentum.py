@@ -91,13 +91,13 @@ def spread(values: Iterable[float]) -> str:
     return f"{statistics.fmean(numbers):.1f} ± {statistics.pstdev(numbers):.1f}"
 
 
-def table(runs: Runs, apps: Iterable[str], partition: str, rounds: int) -> str:
+def table(runs: Runs, apps: tuple[str, ...], partition: str, rounds: int) -> str:
     """One row a strategy, one column an attack, over the seeds and apps.
 
     The spread is that of the seeds: the standard deviation of the means over the apps.
     """
     lines = [
-        "| | " + " | ".join("no attack" if a == "none" else f"`{a}`" for a in ATTACKS) + " |",
+        "| | " + " | ".join(map(_column, ATTACKS)) + " |",
         "|---" * (1 + len(ATTACKS)) + "|",
     ]
     for strategy in STRATEGIES:
@@ -109,7 +109,7 @@ def table(runs: Runs, apps: Iterable[str], partition: str, rounds: int) -> str:
                     if (key := Cell(app, partition, attack, strategy).key(seed)) in runs
                 ] for seed in SEEDS
             ]
-            means = [statistics.fmean(own) for own in by_seed if len(own) == len(list(apps))]
+            means = [statistics.fmean(own) for own in by_seed if len(own) == len(apps)]
             columns.append(spread(means) if means else "")
         lines.append(f"| {strategy} | " + " | ".join(columns) + " |")
     return "\n".join(lines) + "\n"
@@ -120,14 +120,57 @@ def markdown(runs: Runs) -> str:
     parts = ["# Momentum over local epochs\n", (
         f"Test accuracy in per cent of the apps of [examples](../../examples), {NODES} nodes, "
         f"{BYZANTINE} of them Byzantine (all honest under \"no attack\", with f = {BYZANTINE} all "
-        f"the same). Means over {len(SEEDS)} seeds of data, model and batches, ± their standard "
-        "deviation. Written by `python -m benchmarks.momentum`.\n"
+        f"the same). Means over up to {len(SEEDS)} seeds of data, model and batches, ± their "
+        "standard deviation; a cell without a run is empty. Written by "
+        "`python -m benchmarks.momentum`.\n"
     )]
     for partition, rounds in product(PARTITIONS, ROUNDS):
         parts.append(f"## {partition}, {rounds} rounds\n")
-        parts.append(f"The mean over the apps:\n\n{table(runs, APPS, partition, rounds)}")
         parts += [f"{app}:\n\n{table(runs, (app,), partition, rounds)}" for app in APPS]
     return "\n".join(parts)
+
+
+def complete(runs: Runs) -> tuple[str, ...]:
+    """Return the apps of which every run is there."""
+    missing = {cell.app for cell in cells() for seed in SEEDS if cell.key(seed) not in runs}
+    return tuple(app for app in APPS if app not in missing)
+
+
+def gains(runs: Runs, partition: str, attack: str, rounds: int, beta: float) -> list[float]:
+    """Return what a beta gains over beta = 0, in points, for each app, rule and seed."""
+    found = []
+    for app, rule, seed in product(APPS, RULES, SEEDS):
+        without, own = (
+            runs.get(Cell(app, partition, attack, f"{rule}, beta = {value:g}").key(seed))
+            for value in (0.0, beta)
+        )
+        if without is not None and own is not None:
+            at = ROUNDS.index(rounds)
+            found.append(100 * (own[at] - without[at]))
+    return found
+
+
+def summary(runs: Runs) -> str:
+    """Tables for docs/flower.md: what beta gains, and the accuracies of the complete apps."""
+    lines = [
+        "| gain over beta = 0 | " + " | ".join(_column(attack) for attack in ATTACKS) + " |",
+        "|---" * (1 + len(ATTACKS)) + "|",
+    ]
+    for partition, rounds, beta in product(PARTITIONS, ROUNDS, BETAS[1:]):
+        own = (statistics.fmean(gains(runs, partition, a, rounds, beta)) for a in ATTACKS)
+        lines.append(
+            f"| {partition}, {rounds} rounds, beta = {beta:g} | "
+            + " | ".join(f"{value:+.1f}" for value in own) + " |"
+        )
+    apps, parts = complete(runs), ["\n".join(lines) + "\n"]
+    for partition in PARTITIONS:
+        title = f"accuracy, {partition}, {ROUNDS[-1]} rounds, mean of {', '.join(apps)}"
+        parts.append(f"*{title}:*\n\n{table(runs, apps, partition, ROUNDS[-1])}")
+    return "\n".join(parts)
+
+
+def _column(attack: str) -> str:
+    return "no attack" if attack == "none" else f"`{attack}`"
 
 
 def read() -> dict[str, Any]:

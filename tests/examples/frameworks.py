@@ -9,14 +9,22 @@ MODULES = {
     "quickstart-pytorch": ["torch", "sklearn"],
     "quickstart-sklearn": ["sklearn"],
     "quickstart-jax": ["jax", "sklearn"],
+    "quickstart-flax": ["flax", "optax", "jax", "sklearn"],
+    "quickstart-keras": ["tensorflow", "keras", "sklearn"],
+    "quickstart-lightning": ["lightning", "torch", "sklearn"],
+    "quickstart-lora": ["transformers", "peft", "torch"],
 }
+# TensorFlow and torch in one process end it, on some machines.
+ALONE = ["quickstart-keras"]
 QUICK = ["quickstart-numpy"]
+# What frameworks warn of among themselves is theirs.
+SLOW = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def parameters():
     """All examples; those that take more than a few seconds are marked slow."""
     return [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODULES
+        name if name in QUICK else pytest.param(name, marks=SLOW) for name in MODULES
     ]
 
 

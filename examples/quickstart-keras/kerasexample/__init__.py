@@ -1,0 +1,1 @@
+"""A network with batch norm in Keras on TensorFlow, federated."""

@@ -1,0 +1,1 @@
+"""A network in PyTorch Lightning, federated."""
