@@ -29,7 +29,7 @@ from flwr.serverapp import Grid
 from flwr_resam import AdversarialGrid, InProcessGrid, parse_attack
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-MOMENTUM = "momentum_mod(beta=0.9)"
+MOMENTUM = "momentum_mod(beta=0.0)"
 """What all of them write."""
 
 

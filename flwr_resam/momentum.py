@@ -10,7 +10,7 @@ is for parameters (`flwr_resam.wire.buffers` says why).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from logging import WARNING
+from logging import INFO, WARNING
 from typing import Any, cast
 
 import numpy as np
@@ -130,6 +130,8 @@ class WorkerMomentum:
                 fresh += np.multiply(self._beta, unpack(memory[name]), dtype=wide)
             momentum[name] = pack(fresh)
         steps += 1
+        if steps == 1 < server_round and self._beta > 0.0:
+            logger.log(INFO, "Momentum starts anew in round %d", server_round)
         if self._beta > 0.0:
             self._state[_STATE_KEY] = record_of(momentum)
         self._state[_STEPS_KEY] = ConfigRecord(

@@ -182,9 +182,13 @@ def parse_item(text: str, registry: Names[N]) -> N:
     match = _ITEM.fullmatch(text)
     if match is None:
         article = "an" if registry.kind[0] in "aeiou" else "a"
+        several = [part.strip() for part in re.split(r"(?:->|[,;+>])(?![^()]*\))", text)]
+        chain = " | ".join(several) if len(several) > 1 and all(several) else ""
+        cure = f"`{chain}`, with a bar between rules" if chain and registry is RULES else (
+            f"`name` or `name(key=value, ...)`, such as `{next(iter(registry))}`"
+        )
         raise ValueError(
-            f"`{text.strip()}` can't be read as {article} {registry.kind}. "
-            f"Write `name` or `name(key=value, ...)`, such as `{next(iter(registry))}`."
+            f"`{text.strip()}` can't be read as {article} {registry.kind}. Write {cure}."
         )
     return _build(registry[match["name"].lower()], match["arguments"] or "")
 

@@ -15,14 +15,25 @@ WORDS: Mapping[str, object] = {"true": True, "false": False, "none": None}
 """What is read as a value, and so can't be a name."""
 
 _NAME = re.compile(r"[a-z][a-z0-9*_.-]*")
-_SPELT_OUT = {  # what other libraries and papers write
-    "median": "cwmed", "coordinate-wise-median": "cwmed", "coordinatewise-median": "cwmed",
-    "trimmed-mean": "cwtm", "trmean": "cwtm", "coordinate-wise-trimmed-mean": "cwtm",
-    "geometric-median": "gm", "geomed": "gm", "rfa": "gm", "multi-krum": "multikrum",
-    "centered-clipping": "cc", "centred-clipping": "cc", "average": "mean", "fedavg": "mean",
-    "minimum-diameter-averaging": "mda", "mean-around-median": "meamed",
-    "nearest-neighbour-mixing": "nnm", "nearest-neighbor-mixing": "nnm",
+_SPELT_OUT = {  # what papers, ByzFL, ByzPy, FLPoison and Flower write, in letters and digits alone
+    "cwmed": "median coordinatewisemedian comed fedmedian",
+    "cwtm": "trimmedmean trmean tm coordinatewisetrimmedmean fedtrimmedavg fedtrimmedmean",
+    "gm": "geometricmedian geomed rfa smoothedweiszfeld",
+    "gmom": "geometricmedianofmeans medofmeans",
+    "multikrum": "fedmultikrum mkrum", "krum": "fedkrum", "bulyan": "fedbulyan",
+    "cc": "centeredclipping centredclipping", "mean": "average avg fedavg arithmeticmean",
+    "mda": "minimumdiameteraveraging minimumdiameter brute", "meamed": "meanaroundmedian",
+    "cge": "comparativegradientelimination", "rge": "robustgradientestimator",
+    "nnm": "nearestneighbourmixing nearestneighbormixing", "clipping": "staticclipping",
+    "arc": "adaptiverobustclipping", "bucketing": "bucket",
+    "foe": "ipm innerproductmanipulation fallofempires empire",
+    "alie": "littleisenough alittleisenough little lie lit",
+    "foe-opt": "optimalinnerproductmanipulation optimalipm optimisedfoe",
+    "alie-opt": "optimallittleisenough optimalalie optimisedalie",
+    "sign-flip": "signflipping signflip sf", "label-flip": "labelflipping labelflip lf",
+    "non-finite": "inf nan infinity", "gaussian": "noise gaussiannoise random",
 }
+_MEANT = {other: name for name, others in _SPELT_OUT.items() for other in others.split()}
 
 T_co = TypeVar("T_co", covariant=True)
 C = TypeVar("C", bound=type[Any])
@@ -41,7 +52,9 @@ def unknown_name(name: str, names: Iterable[str], kind: str) -> UnknownNameError
     names = list(names)
     close = get_close_matches(name, names, n=5, cutoff=0.5)
     letters = [other for other in close if sorted(other) == sorted(name)]
-    spelt_out = _SPELT_OUT.get(name.replace("_", "-").lower())
+    compact = "".join(letter for letter in name.lower() if letter.isalnum())
+    alike = [other for other in names if other.replace("-", "") == compact]
+    spelt_out = alike[0] if alike else _MEANT.get(compact)
     likely = [spelt_out] if spelt_out in names else letters or close
     hint = f" Did you mean `{likely[0]}`?" if likely else ""
     one, of, what = (kind[0].upper() + kind[1:]).partition(" of ")

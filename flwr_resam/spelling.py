@@ -7,7 +7,7 @@ made here, of that name and the dataclass's fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, ClassVar
 
 
@@ -26,8 +26,8 @@ class Named:
 
 
 def arguments(kind: type[Any]) -> list[Field[Any]]:
-    """What one of a class is made of."""
-    return [field for field in fields(kind) if field.init]
+    """What one of a class is made of; nothing where it is no dataclass."""
+    return [field for field in fields(kind) if field.init] if is_dataclass(kind) else []
 
 
 def default(field: Field[Any]) -> object:

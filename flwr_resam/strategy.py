@@ -16,12 +16,14 @@ from flwr.serverapp.strategy import FedAvg, Result
 
 from .aggregators import Median
 from .errors import check_whole, requirement
+from .optimizers import Optimizer
 from .rule import Aggregator
 from .server.aggregation import result_of
 from .server.checkpoint import Saver
 from .server.descent import descend
 from .server.intake import Intake
 from .server.ledger import Ledger, round_lines
+from .server.lineage import check_bases
 from .server.log import (
     log_assumed,
     log_constants,
@@ -65,6 +67,10 @@ class Resam(Configured, FedAvg):
         gamma, or a function of the round (from 1) that returns it.
     weight_decay : float (default: 0.0)
         wd, decoupled from the momentum.
+    optimizer : Optimizer or None (default: None)
+        Makes the step of the aggregate: `Momentum`, `Adam`, `Yogi` or `Adagrad` of
+        `flwr_resam.optimizers`, in place of Flower's FedAvgM, FedAdam, ...; each has a rate of its
+        own, which ``learning_rate`` multiplies. None goes straight along the aggregate.
     device : str or None (default: None)
         None aggregates with NumPy; "cpu", "cuda", ... with torch there.
     seed : int or None (default: None)
@@ -134,6 +140,7 @@ class Resam(Configured, FedAvg):
         checkpoint_every: int = 0,
         buffers: Collection[str] | None = None,
         *,
+        optimizer: Optimizer | None = None,
         patience: float = 10.0,
         connect_timeout: float = 600.0,
         fraction_train: float = 1.0,
@@ -155,7 +162,7 @@ class Resam(Configured, FedAvg):
         self.settings = settings = Settings.of(
             aggregator, output_dir, buffers, min_train_nodes, min_available_nodes,
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
-            weight_decay=weight_decay, device=device, seed=seed,
+            weight_decay=weight_decay, optimizer=optimizer, device=device, seed=seed,
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
             connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
@@ -169,6 +176,11 @@ class Resam(Configured, FedAvg):
             evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._median,
         )
         self._run = RunState.of(settings)
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse `class Mine(FedAdam, Resam)` where it is written."""
+        super().__init_subclass__(**kwargs)
+        check_bases(cls)
 
     def summary(self) -> None:
         """Log summary configuration of the strategy."""
@@ -290,7 +302,8 @@ class Resam(Configured, FedAvg):
         of_nodes = reported(self.train_metrics_aggr_fn, intake.metrics, self.weighted_by_key)
         metrics.update({key: value for key, value in of_nodes.items() if key not in metrics})
         model = descend(
-            run.layout, run.model, done.vector, settings.rate(server_round), settings.weight_decay
+            run.layout, run.model, done.vector, settings.rate(server_round), settings.weight_decay,
+            settings.optimizer, run.moments_of(settings.optimizer, run.layout),
         )
         log_sunk(run.layout, run.model, model, run.sunk)
         return model, metrics

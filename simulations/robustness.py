@@ -63,6 +63,8 @@ def measure(
 ) -> list[Cell]:
     """Measure the table and write ``robustness.json`` and ``robustness.md``, as it goes.
 
+    What the folder holds of other strategies, measured in the same way, stays.
+
     Parameters
     ----------
     strategies, kinds : sequence of str
@@ -80,6 +82,7 @@ def measure(
     log = folder / "robustness.log"
     log.unlink(missing_ok=True)
     cells: list[Cell] = []
+    others = [cell for cell in _read(engine, folder) if cell.strategy not in strategies]
     with ThreadPoolExecutor(jobs) as pool:
         runs = {
             (strategy, kind): pool.submit(_run, strategy, kind, engine, log)
@@ -92,7 +95,7 @@ def measure(
             silent = runs[strategy, SILENT].result().get("model")
             cells.append(_cell(strategy, kind, found.result(), silent))
             on_cell(cells[-1])
-            _write(cells, engine, folder)
+            _write([*cells, *others], engine, folder)
     return cells
 
 
@@ -133,10 +136,28 @@ def _cell(
     return Cell(strategy, kind, True, finite, distance, None)
 
 
+def _settings(engine: str) -> dict[str, Any]:
+    return {
+        "engine": engine, "nodes": NODES, "faulty": 1, "partition": FAULTY, "rounds": ROUNDS
+    }
+
+
+def _read(engine: str, folder: Path) -> list[Cell]:
+    """What an earlier measurement with the same settings left; nothing where there is none."""
+    path = folder / "robustness.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if content.get("settings") != _settings(engine):
+        return []
+    return [Cell(**cell) for cell in content["cells"]]
+
+
 def _write(cells: Sequence[Cell], engine: str, folder: Path) -> None:
-    settings = {"engine": engine, "nodes": NODES, "faulty": 1, "partition": FAULTY,
-                "rounds": ROUNDS}
-    content = {"settings": settings, "versions": versions(), "cells": [asdict(c) for c in cells]}
+    order = {strategy: place for place, strategy in enumerate(STRATEGIES)}
+    cells = sorted(cells, key=lambda cell: order[cell.strategy])
+    content = {
+        "settings": _settings(engine), "versions": versions(),
+        "cells": [asdict(cell) for cell in cells],
+    }
     (folder / "robustness.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     text = f"{summary(cells)}\n{markdown(cells)}"
     (folder / "robustness.md").write_text(text, encoding="utf-8")

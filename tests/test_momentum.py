@@ -82,6 +82,15 @@ def test_a_worker_that_lost_its_memory_sends_a_full_sized_momentum(gradients):
         np.testing.assert_allclose(sent, average(gradients[7:t]), rtol=1e-5, atol=1e-6)
 
 
+def test_a_momentum_that_starts_anew_is_said_once(gradients, caplog):
+    worker = WorkerMomentum(BETA, RecordDict())
+    with caplog.at_level("INFO", logger="flwr"):
+        for t in (8, 9):
+            worker.step({"w": gradients[0]}, server_round=t)
+    assert "starts anew in round 8" in caplog.text
+    assert caplog.text.count("starts anew") == 1
+
+
 def test_a_constant_gradient_gives_the_same_momentum_whoever_missed_rounds():
     gradient = np.ones(3)
     always, sometimes = papers(), papers()

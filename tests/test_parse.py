@@ -1,11 +1,15 @@
 """The name grammar of run-configs."""
 
+import re
+
+import numpy as np
 import pytest
 
 from flwr_resam import parse_attack, parse_rule
 from flwr_resam.aggregators import AGGREGATORS, MDA, TrimmedMean
 from flwr_resam.attacks import ALIE, FOE
 from flwr_resam.preaggregators import NNM, PREAGGREGATORS
+from flwr_resam.rule import CoordinateRule
 from tests.rules import ARGUMENTS, make
 
 
@@ -74,3 +78,46 @@ def test_attacks_take_arguments():
         parse_attack("alie(z=1, z=2)")
     with pytest.raises(ValueError, match="can't be read as an attack"):
         parse_attack("alie(")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("FedMedian", "cwmed"), ("CenteredClipping", "cc"), ("TrMean", "cwtm"),
+        ("Multi-Krum", "multikrum"), ("FedTrimmedAvg", "cwtm"), ("GeometricMedian", "gm"),
+        ("trimmed_mean", "cwtm"), ("static_clipping", "clipping"),
+    ],
+)
+def test_what_other_libraries_call_a_rule_is_told(written, meant):
+    with pytest.raises(ValueError, match=f"Did you mean `{re.escape(meant)}`"):
+        parse_rule(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("ipm", "foe"), ("InnerProductManipulation", "foe"), ("ALittleIsEnough", "alie"),
+        ("SignFlipping", "sign-flip"), ("sign_flip", "sign-flip"), ("Inf", "non-finite"),
+    ],
+)
+def test_what_other_libraries_call_an_attack_is_told(written, meant):
+    with pytest.raises(ValueError, match=f"Did you mean `{meant}`"):
+        parse_attack(written)
+
+
+@pytest.mark.parametrize("written", ["nnm, cwtm", "nnm + cwtm", "nnm -> cwtm", "nnm>cwtm"])
+def test_rules_that_are_joined_by_something_else_are_told_the_bar(written):
+    with pytest.raises(ValueError, match=r"Write `nnm \| cwtm`, with a bar between rules"):
+        parse_rule(written)
+
+
+def test_a_rule_of_ones_own_without_dataclass_is_written_by_its_name():
+    class Own(CoordinateRule):
+        name = "own"
+
+        def columns(self, block, f):
+            return block.mean(axis=0)
+
+    assert str(Own()) == "own"
+    assert str(NNM() | Own()) == "nnm | own"
+    np.testing.assert_array_equal(Own()(np.ones((3, 2)), f=1), 1.0)

@@ -16,10 +16,10 @@ from flwr_resam import (
     momentum_mod,
     parse_rule,
 )
-from flwr_resam.aggregators import CenteredClipping, Mean, Median
+from flwr_resam.aggregators import Mean, Median
 from flwr_resam.attacks import ALIE, FOE
 from flwr_resam.grids._wrapper import GridWrapper
-from flwr_resam.preaggregators import NNM, Bucketing
+from flwr_resam.preaggregators import NNM
 from tests.support import content, record
 
 START = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(2), "n": np.array(3)}
@@ -185,108 +185,6 @@ def test_torch_on_the_cpu_aggregates_to_the_same_model(federation):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"num_malicious_nodes": 8, "min_available_nodes": 15}, ValueError, "n = 15, f = 8"),
-        ({"num_malicious_nodes": -1}, ValueError, "at least 0"),
-        ({"num_malicious_nodes": 0.5}, TypeError, "whole number"),
-        ({"aggregator": "mda"}, TypeError, r'parse_rule\("mda"\)'),
-        ({"aggregator": NNM()}, TypeError, "be an aggregator"),
-        ({"aggregator": NNM()}, TypeError, r"Found NNM\(\)\. Write NNM\(\) \| MDA\(\)\.$"),
-        ({"aggregator": Bucketing}, TypeError, r"Write Bucketing\(\) \| MDA\(\)\.$"),
-        ({"aggregator": Median}, TypeError, r"Write Median\(\)\.$"),
-        ({"aggregator": CenteredClipping}, TypeError, r"Write CenteredClipping\(radius=\.\.\.\)\.$"),
-        ({"aggregator": NNM() | NNM()}, ValueError, "one vector"),
-        ({"learning_rate": 0.0}, ValueError, "above 0"),
-        ({"learning_rate": float("nan")}, ValueError, "above 0"),
-        ({"fraction_train": 2.0}, ValueError, "`fraction_train` must be a number from 0 to 1"),
-        ({"fraction_evaluate": float("nan")}, ValueError, "must be a number from 0 to 1"),
-        ({"max_skipped_rounds": "3"}, ValueError, "`max_skipped_rounds` must be a whole number"),
-        ({"seed": -1}, ValueError, "`seed` must be a whole number, at least 0"),
-        ({"weight_decay": -1.0}, ValueError, "at least 0"),
-        ({"device": "abacus"}, ValueError, "device that torch can use"),
-    ],
-)
-def test_a_wrong_parameter_is_one_clear_error_at_construction(arguments, error, message):
-    with pytest.raises(error, match=message):
-        Resam(**{"num_malicious_nodes": 1, **arguments})
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, r"`num_malicious_nodes` must be given.* 0 protects against nobody"),
-        ({"num_malicious_nodes": "mda"}, r'aggregator=parse_rule\("mda"\)'),
-        ({"num_malicious_nodes": Median()}, r"aggregator=Median\(\)"),
-        ({"num_malicious_nodes": 1, "weighted_by_key": "num-examples"}, "must be left out"),
-    ],
-)
-def test_what_comes_of_changing_fedavg_into_resam_and_no_more_is_told(arguments, message):
-    with pytest.raises(TypeError, match=message):
-        Resam(**arguments)
-
-
-def test_the_legacy_api_is_told_where_start_is():
-    with pytest.raises(AttributeError, match=r"call `start` within @app\.main\(\)"):
-        Resam(1).initialize_parameters(None)
-    assert not hasattr(Resam(1), "anything_else")
-
-
-def test_a_setting_that_is_assigned_is_checked_as_at_construction():
-    strategy = Resam(1, min_available_nodes=9, fraction_evaluate=0.0)
-    strategy.num_malicious_nodes = 3
-    assert strategy.settings.num_malicious_nodes == 3
-    strategy.fraction_train = 0.5
-    assert strategy.settings.fraction_train == 0.5
-    with pytest.raises(ValueError, match="`seed` must be a whole number"):
-        strategy.seed = -1
-
-
-NO_NUMBER = ["0.1", b"1", np.str_("1"), None, True, np.True_, [1.0], np.ones(2), 10**400]
-NO_WHOLE_NUMBER = ["3", None, True, np.True_, 2.5, 3.0, -1]
-
-
-@pytest.mark.parametrize(
-    ("name", "must", "wrong"),
-    [
-        ("learning_rate", "be a finite number above 0", NO_NUMBER),
-        ("weight_decay", "be a finite number, at least 0", NO_NUMBER),
-        ("timeout", "be a number of seconds above 0", NO_NUMBER),
-        ("fraction_train", "be a number from 0 to 1", NO_NUMBER),
-        ("fraction_evaluate", "be a number from 0 to 1", NO_NUMBER),
-        ("seed", "be a whole number, at least 0", NO_WHOLE_NUMBER),
-        ("checkpoint_every", "be a whole number, at least 0", NO_WHOLE_NUMBER),
-        ("max_skipped_rounds", "be a whole number, at least 1", NO_WHOLE_NUMBER),
-        ("min_train_nodes", "be a whole number, at least 0", NO_WHOLE_NUMBER),
-        ("min_evaluate_nodes", "be a whole number, at least 0", NO_WHOLE_NUMBER),
-        ("min_available_nodes", "be a whole number, at least 0", NO_WHOLE_NUMBER),
-        ("output_dir", "be a path or None", [5, b"runs", ["runs"]]),
-    ],
-)
-def test_an_argument_of_a_wrong_type_is_named_with_what_it_must_be(name, must, wrong):
-    none = {"seed", "min_train_nodes", "min_available_nodes"}  # for which None is a value
-    for value in wrong:
-        if value is None and name in none:
-            continue
-        with pytest.raises((ValueError, TypeError)) as caught:
-            Resam(**{"num_malicious_nodes": 0, name: value})
-        message = str(caught.value)
-        assert message.startswith(f"`{name}` must {must}. Found ")
-        assert repr(value) in message
-
-
-def test_numbers_of_numpy_and_whole_ones_for_floats_are_taken():
-    strategy = Resam(
-        0, learning_rate=np.float32(0.5), weight_decay=np.array(0), timeout=60, seed=np.int64(3),
-        max_skipped_rounds=np.int32(4), fraction_train=1, fraction_evaluate=np.float64(0.5),
-        min_train_nodes=np.int64(5), min_evaluate_nodes=0, min_available_nodes=np.uint8(6),
-    )
-    assert (strategy.learning_rate, strategy.weight_decay, strategy.timeout) == (0.5, 0.0, 60.0)
-    assert (strategy.seed, strategy.min_train_nodes, strategy.min_available_nodes) == (3, 5, 6)
-    assert Resam(0, timeout=float("inf"), min_train_nodes=0).min_train_nodes == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
         ({"initial_arrays": [np.zeros(3)]}, TypeError, "`initial_arrays` must be an ArrayRecord. Found list"),
         ({"initial_arrays": None}, TypeError, "`initial_arrays` must be an ArrayRecord. Found NoneType"),
         ({"num_rounds": "3"}, ValueError, "`num_rounds` must be a whole number, at least 0. Found num_rounds = '3'"),
@@ -304,11 +202,6 @@ def test_a_model_without_parameters_is_refused_before_any_round():
     grid = InProcessGrid(ClientApp(), 3)
     with pytest.raises(ValueError, match="floating-point parameters"):
         quiet().start(grid, record(n=np.array(1)), num_rounds=1)
-
-
-def test_it_waits_by_default_for_the_least_nodes_that_the_rule_admits():
-    assert Resam(num_malicious_nodes=3).min_available_nodes == 7
-    assert Resam(num_malicious_nodes=3, min_available_nodes=9).min_train_nodes == 9
 
 
 @pytest.mark.parametrize("key", ["momentum", "arrays"])

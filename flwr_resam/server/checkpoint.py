@@ -29,7 +29,7 @@ from .encoding import Arrays, decode, encode
 from .loop import RunState
 from .settings import Settings
 
-_FORMAT = "flwr-resam-checkpoint-3"
+_FORMAT = "flwr-resam-checkpoint-4"
 _PATTERN = "checkpoint-*.safetensors"
 _KEEP = 2
 
@@ -50,6 +50,8 @@ class Checkpoint:
         The model.
     rule_state : object
         What the aggregator remembers; plain values and arrays.
+    moments : dict or None
+        What the optimizer remembers.
     skipped : int
         How many rounds in a row were skipped.
     training : str
@@ -63,6 +65,7 @@ class Checkpoint:
     round: int
     arrays: ArrayRecord
     rule_state: Any
+    moments: dict[str, Any] | None
     skipped: int
     training: str
     settings: dict[str, str]
@@ -194,10 +197,11 @@ def _sync(folder: Path) -> None:
 class Saver:
     """Writes a run's checkpoints, and restores one.
 
-    A checkpoint holds the model, the round, the rule's state and the number of skipped rounds;
-    and what the grid remembers, where it is one of this package: what the attacks of an
-    `AdversarialGrid` remember, and the ``Context.state`` of every node of an `InProcessGrid`,
-    so that a resumed run ends in the same model, bit for bit, as one that was never interrupted.
+    A checkpoint holds the model, the round, the rule's state, the optimizer's moments and the
+    number of skipped rounds; and what the grid remembers, where it is one of this package: what
+    the attacks of an `AdversarialGrid` remember, and the ``Context.state`` of every node of an
+    `InProcessGrid`, so that a resumed run ends in the same model, bit for bit, as one that was
+    never interrupted.
 
     On Flower's engines the nodes' states are theirs. A resumed run is a new run there, in which
     no node has a momentum yet: `WorkerMomentum` sends the average of the updates since, of the
@@ -217,7 +221,7 @@ class Saver:
     def __init__(self, settings: Settings, layout: Layout, grid: Grid) -> None:
         self._folder, self._every = settings.output_dir, settings.checkpoint_every
         self._depends_on = _what_a_run_depends_on(settings, layout)
-        self._grid = grid
+        self._layout, self._grid = layout, grid
 
     def begin(
         self, resume: bool, arrays: ArrayRecord, run: RunState
@@ -243,6 +247,7 @@ class Saver:
             logger.log(WARNING, "The nodes' momentums are not in the checkpoint: they begin anew")
         run.rule_state, run.skipped = checkpoint.rule_state, checkpoint.skipped
         run.training, run.met = checkpoint.training, True
+        run.layout, run.moments = self._layout, checkpoint.moments
         return checkpoint.arrays, checkpoint.round
 
     def after_round(self, run: RunState, number: int, arrays: ArrayRecord) -> None:
@@ -251,8 +256,8 @@ class Saver:
             return
         try:
             save(self._folder, Checkpoint(
-                number, arrays, run.rule_state, run.skipped, run.training, self._depends_on,
-                memory_of(self._grid),
+                number, arrays, run.rule_state, run.moments, run.skipped, run.training,
+                self._depends_on, memory_of(self._grid),
             ))
         except OSError as error:
             logger.log(
@@ -267,4 +272,4 @@ def _what_a_run_depends_on(settings: Settings, layout: Layout) -> dict[str, str]
     found = {"model": layout.fingerprint}
     for name in ("aggregator", "num_malicious_nodes", "weight_decay", "seed"):
         found[name] = str(getattr(settings, name))
-    return found
+    return found | {"optimizer": settings.optimizer.lineage}

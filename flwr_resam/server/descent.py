@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,47 @@ from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
 from ..errors import LARGEST
+from ..optimizers import Descent, Optimizer
 from ..rows.threads import in_order, threads_for
 from ..wire.layout import Entry, Layout, fitting
 
 _CHUNK = 1 << 16
+_STRAIGHT = Descent()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """How the coordinates of an entry move."""
+
+    rate: float
+    decay: float
+    optimizer: Optimizer
+    moments: dict[str, NDArray[Any]]
+    number: int
+
+    def taken(
+        self, theta: NDArray[np.float64], direction: NDArray[np.float64], part: slice
+    ) -> NDArray[np.float64]:
+        """The next theta of a chunk, written over it; the moments of the chunk are the next ones.
+
+        What would leave the range of their dtype stops at its end.
+        """
+        before = {name: each[part].astype(np.float64) for name, each in self.moments.items()}
+        way, after = self.optimizer.step(direction, before, self.number)
+        for name, values in after.items():
+            moment = self.moments[name]
+            limit = _limit(moment.dtype)
+            moment[part] = np.clip(values, -limit, limit)
+        theta *= 1.0 - self.rate * self.decay
+        theta -= self.rate * way
+        return theta
 
 
 def descend(
-    layout: Layout, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float
+    layout: Layout, model: ArrayRecord, direction: NDArray[Any], rate: float, decay: float,
+    optimizer: Optimizer = _STRAIGHT, memory: dict[str, Any] | None = None,
 ) -> ArrayRecord:
-    """``theta <- (1 - gamma wd) theta - gamma R``, in float64, back in the model's dtypes.
+    """``theta <- (1 - gamma wd) theta - gamma D``, in float64, back in the model's dtypes.
 
     What would leave the range of rows stops at its end.
 
@@ -31,15 +63,22 @@ def descend(
     model : ArrayRecord
         theta.
     direction : (d,) array
-        R. Not modified.
+        R, of which the optimizer makes D. Not modified.
     rate, decay : float
-        gamma and wd. For buffers gamma is 1 and wd is 0: they go straight to what the data say.
+        gamma and wd. For buffers gamma is 1 and wd is 0, and D is R: they go straight to what the
+        data say.
+    optimizer : Optimizer (default: Descent())
+    memory : dict, optional
+        As its ``start`` makes it. Is changed in place; left out, it is forgotten.
 
     Returns
     -------
     ArrayRecord
-        Its bytes are all the memory that is taken, but for a chunk a thread.
+        Its bytes are all the memory that is taken, but for a few chunks a thread.
     """
+    if memory is None:
+        memory = optimizer.start(layout.learnt, layout.dtype)
+    memory["steps"] += 1
     arrays: dict[str, Array] = {}
     for entry in layout.entries:
         if entry.offset is None:
@@ -47,11 +86,16 @@ def descend(
             continue
         old = model[entry.name]
         theta = entry.view(old.data)
-        part = direction[entry.offset : entry.offset + entry.size]
-        if decay and not part.any():  # frozen, or a constant: nobody's loss keeps it from shrinking
+        place = slice(entry.offset, entry.offset + entry.size)
+        part = direction[place]
+        step = _Step(1.0, 0.0, _STRAIGHT, {}, 1)
+        if not entry.buffer:
+            moments = {name: memory[name][place] for name in optimizer.moments}
+            step = _Step(rate, decay, optimizer, moments, memory["steps"])
+        # Frozen, or a constant: nobody's loss keeps it from shrinking.
+        if decay and not any(each.any() for each in (part, *step.moments.values())):
             arrays[entry.name] = old
             continue
-        step = (1.0, 0.0) if entry.buffer else (rate, decay)
         data = _moved(entry, theta, part, step, layout.dtype)
         arrays[entry.name] = Array(str(entry.dtype), entry.shape, old.stype, data)
     return ArrayRecord(arrays)
@@ -93,7 +137,7 @@ def size_of(vector: NDArray[Any]) -> float:
 
 
 def _moved(
-    entry: Entry, theta: NDArray[Any], direction: NDArray[Any], step: tuple[float, float],
+    entry: Entry, theta: NDArray[Any], direction: NDArray[Any], step: _Step,
     through: np.dtype[Any],
 ) -> bytes:
     """The npy file of an entry after the step, written in place."""
@@ -114,21 +158,23 @@ def _moved(
 
 def _write(
     buffer: memoryview, entry: Entry, theta: NDArray[Any], direction: NDArray[Any],
-    step: tuple[float, float], through: np.dtype[Any],
+    step: _Step, through: np.dtype[Any],
 ) -> None:
     """Fill the payload chunk by chunk."""
-    rate, decay = step
     out = np.frombuffer(buffer, entry.dtype)
-    limit = min(float(np.finfo(through).max), LARGEST)  # so that every node can send what it learns
+    limit = _limit(through)  # so that every node can send what it learns
 
     def move(start: int) -> None:
         part = slice(start, start + _CHUNK)
-        moved = theta[part].astype(np.float64)
-        moved *= 1.0 - rate * decay
-        moved -= rate * direction[part].astype(np.float64)
+        moved = step.taken(theta[part].astype(np.float64), direction[part].astype(np.float64), part)
         np.clip(moved, -limit, limit, out=moved)
         out[part] = fitting(moved.astype(through, copy=False), entry.dtype)
 
     threads = threads_for(2 * entry.size)
     for _ in in_order(move, range(0, entry.size, _CHUNK), threads):
         pass
+
+
+def _limit(dtype: np.dtype[Any]) -> float:
+    """The largest number of a dtype that is in the range of rows."""
+    return min(float(np.finfo(dtype).max), LARGEST)

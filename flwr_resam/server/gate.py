@@ -173,7 +173,8 @@ def _row(content: object, layout: Layout, sent: Sequence[NDArray[Any]]) -> Segme
         _check_range(layout.parameters[index].name, values, before)
 
     places = [(index, at) for index, part in enumerate(parts) for at in range(0, len(part), _PARTS)]
-    for _ in in_order(check, places, threads_for(layout.size)):
+    threads = threads_for(layout.size)
+    for _ in map(check, places) if threads == 1 else in_order(check, places, threads):
         pass
     return Segments(parts, base)
 

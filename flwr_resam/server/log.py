@@ -29,6 +29,7 @@ def log_settings(settings: Settings, arrayrecord_key: str, configrecord_key: str
         f"\t│\t├── Aggregator: {settings.aggregator}",
         f"\t│\t├── Malicious nodes tolerated: {settings.num_malicious_nodes}",
         f"\t│\t├── Learning rate: {'scheduled' if callable(rate) else rate}",
+        f"\t│\t├── Optimizer: {settings.optimizer}",
         f"\t│\t├── Weight decay: {settings.weight_decay}",
         f"\t│\t├── Output folder: {settings.output_dir or 'none'}",
         f"\t│\t└── Device: {settings.device or 'NumPy'}",
@@ -52,6 +53,11 @@ def log_limits(settings: Settings, grid: Grid, *, ours: bool) -> None:
         logger.log(
             WARNING, "Another loop than that of `Resam.start` runs this strategy: nodes are not "
             "asked for momentum, and no checkpoint is written"
+        )
+    if settings.optimizer.inertia:
+        logger.log(
+            WARNING, "%s adds momentum at the server to that of the nodes: a model that swings "
+            "needs less of it, or momentum_mod(beta=0)", settings.optimizer,
         )
     if settings.seed is not None and settings.fraction_train < 1.0 and on_engine(grid):
         logger.log(

@@ -18,6 +18,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
+from ..optimizers import Optimizer
 from ..rule import Aggregator
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
@@ -43,6 +44,8 @@ class RunState:
     ----------
     rule_state : object
         What the rule remembers.
+    moments : dict or None
+        What the optimizer remembers; None before its first step.
     training : str
         Names the training, so that workers tell it from another; lasts over a resumption.
     asked, questions : list of Message
@@ -73,6 +76,7 @@ class RunState:
 
     rule_state: Any
     training: str
+    moments: dict[str, Any] | None = None
     asked: list[Message] = field(default_factory=list)
     questions: list[Message] = field(default_factory=list)
     model: ArrayRecord | None = None
@@ -96,7 +100,7 @@ class RunState:
     def sent(self, model: ArrayRecord, asked: Iterable[Message], settings: Settings) -> None:
         """Note what went out for training, whoever wrote it."""
         if self.layout is None or not self.layout.is_of(model):
-            self.layout = Layout.of(model, settings.buffers)
+            self.layout, self.moments = Layout.of(model, settings.buffers), None
         self.model, self.asked = model, list(asked)
 
     def wait_less(
@@ -106,6 +110,12 @@ class RunState:
         f = settings.num_malicious_nodes
         if effective_faults(rule, asked=asked, valid=valid, malformed=malformed, f=f) == f:
             self.deadline.within(max(_LEAST_PATIENCE, settings.patience * self.deadline.spent))
+
+    def moments_of(self, optimizer: Optimizer, layout: Layout) -> dict[str, Any]:
+        """What the optimizer remembers; it begins anew in place of one that kept less."""
+        if self.moments is None or not self.moments.keys() >= set(optimizer.moments):
+            self.moments = optimizer.start(layout.learnt, layout.dtype)
+        return self.moments
 
     def ledger_in(self, folder: Path) -> Ledger:
         """The ledger; where another's loop runs the rounds, one that begins now."""

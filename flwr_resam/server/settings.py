@@ -14,6 +14,7 @@ from flwr.app import ArrayRecord
 
 from ..aggregators import MDA
 from ..errors import check_positive, check_whole, checked_f, real, requirement
+from ..optimizers import Descent, Optimizer, checked_optimizer
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
 from ..wire.buffers import checked_buffers
@@ -43,6 +44,7 @@ class Settings:
     aggregator: Aggregator = field(default_factory=MDA)
     learning_rate: float | Rate = 1.0
     weight_decay: float = 0.0
+    optimizer: Optimizer = field(default_factory=Descent)
     device: str | None = None
     seed: int | None = None
     max_skipped_rounds: int = 10
@@ -86,6 +88,7 @@ class Settings:
         if not callable(self.learning_rate):
             self._set("learning_rate", finite_rate(self.learning_rate))
         self._set("weight_decay", _at_least_zero("weight_decay", self.weight_decay))
+        self._set("optimizer", checked_optimizer(self.optimizer))
         self._set("device", checked_device(self.device))
         self._set("seed", _seed(self.seed))
         check_whole("max_skipped_rounds", self.max_skipped_rounds, "Use 10")

@@ -7,12 +7,14 @@ import logging
 import secrets
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
+
+if TYPE_CHECKING:  # workers import this file, too
+    from flwr.serverapp import Grid
 
 SUPERLINK_NODE_ID = 1
 _HTTP_GRID, _ENGINE_GRID = "flwr.superlink.grid.http_grid", "flwr.superlink.grid.inmemory_grid"
@@ -75,7 +77,8 @@ def on_engine(grid: Grid) -> bool:
 def _is_flowers(grid: Grid, module: str, name: str) -> bool:
     """Whether the grid is of a class of Flower's, which nobody has made without importing it."""
     found = getattr(sys.modules.get(module), name, None)
-    return found is not None and type(grid).send_and_receive is found.send_and_receive
+    own = getattr(type(grid), "send_and_receive", None)  # what only acts like a grid has none
+    return found is not None and own is found.send_and_receive
 
 
 class Announced(NamedTuple):

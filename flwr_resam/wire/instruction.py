@@ -23,11 +23,10 @@ def stamp(messages: Iterable[Message], training: str, server_round: int) -> None
     server_round : int
         From 1.
     """
+    said = ConfigRecord({_TRAINING: training, _ROUND: server_round})
     for message in messages:
-        if message.has_content():
-            message.content[_RECORD] = ConfigRecord(
-                {_TRAINING: training, _ROUND: server_round}
-            )
+        if message.has_content() and message.content.get(_RECORD) is not said:
+            message.content[_RECORD] = said
 
 
 def training_of(message: Message) -> str | None:

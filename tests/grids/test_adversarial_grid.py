@@ -1,5 +1,7 @@
 """The omniscient adversary before Resam and before Flower's own strategies, all unchanged."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -352,3 +354,125 @@ def test_what_is_forged_does_not_depend_on_who_answers_first():
         return reply.content
 
     assert forged(Reversed) == forged(lambda grid: grid)
+
+
+def training(grid, number=None, nodes=None):
+    """The instructions of a round, which says its number or not."""
+    config = {"x": 0} if number is None else {"server-round": number}
+    sent = RecordDict({"arrays": record(weight=np.zeros(2)), "config": ConfigRecord(config)})
+    return [Message(sent, node, "train") for node in nodes or grid.get_node_ids()]
+
+
+def counted(n):
+    """Nodes whose momentum is the number of the instruction that they answer."""
+    app, times = ClientApp(), Counter()
+
+    @app.train()
+    def train(message, context):
+        i = context.node_config["partition-id"]
+        times[i] += 1
+        row = np.full(2, float(times[i]))
+        return Message(content(record(weight=row), key="momentum"), reply_to=message)
+
+    @app.query()
+    def query(message, context):
+        return Message(RecordDict(), reply_to=message)
+
+    return InProcessGrid(app, n)
+
+
+def row_of(replies, node):
+    (reply,) = (each for each in replies if each.metadata.src_node_id == node)
+    return reply.content["momentum"]["weight"].numpy().tolist()
+
+
+def test_rounds_that_no_strategy_numbers_are_counted():
+    grid = AdversarialGrid(counted(3), Replay(rounds=1), partitions=[2])
+    found = [row_of(grid.send_and_receive(training(grid)), 4) for _ in range(4)]
+    assert found == [[1.0] * 2, [1.0] * 2, [2.0] * 2, [3.0] * 2]
+    assert grid.memory["round"] == 4
+
+
+def test_the_same_round_again_is_another_training():
+    grid = AdversarialGrid(counted(3), Replay(rounds=1), partitions=[2])
+    found = [row_of(grid.send_and_receive(training(grid, t)), 4) for t in (1, 2, 2, 3)]
+    assert found == [[1.0] * 2, [1.0] * 2, [3.0] * 2, [3.0] * 2]
+
+
+def test_other_messages_go_to_every_node():
+    grid = AdversarialGrid(counted(3), FOE(), partitions=[2])
+    questions = [Message(RecordDict(), node, "query") for node in grid.get_node_ids()]
+    assert len(grid.send_and_receive(questions)) == 3
+    assert grid.memory["round"] == 0
+
+
+def test_honest_replies_come_first_and_forged_ones_have_ids_of_their_own():
+    grid = AdversarialGrid(counted(4), FOE(), partitions=[0, 1])
+    asked = training(grid, 1)
+    replies = grid.send_and_receive(asked)
+    assert [each.metadata.src_node_id for each in replies] == [4, 5, 2, 3]
+    assert len({each.metadata.message_id for each in replies}) == 4
+    assert "" not in {each.metadata.message_id for each in replies}
+    numbers = {each.metadata.dst_node_id: each.metadata.message_id for each in asked}
+    assert all(
+        each.metadata.reply_to_message_id == numbers[each.metadata.src_node_id] for each in replies
+    )
+
+
+def test_a_byzantine_node_that_is_not_asked_sends_nothing():
+    grid = AdversarialGrid(counted(4), FOE(), partitions=[3])
+    replies = grid.send_and_receive(training(grid, 1, nodes=[2, 3]))
+    assert [each.metadata.src_node_id for each in replies] == [2, 3]
+    only = grid.send_and_receive(training(grid, 2, nodes=[5]))
+    assert only == []  # nothing honest is known
+
+
+def test_a_memory_is_of_the_same_attacks_or_they_begin_anew(caplog):
+    def made(attack):
+        return AdversarialGrid(counted(3), attack, partitions=[2])
+
+    first = made(Replay(rounds=1))
+    first.send_and_receive(training(first, 1))
+    second, third = made(Replay(rounds=1)), made(Replay(rounds=2))
+    assert second.recall(first.memory)
+    assert "begin anew" not in caplog.text
+    assert second.memory["round"] == 1
+    assert third.recall(first.memory)  # the nodes' states are still in it
+    assert "The attacks are others than in the checkpoint: they begin anew" in caplog.text
+    assert third.memory["round"] == 0
+
+
+def test_nodes_and_partitions_name_them_together_and_not_beside_several_adversaries():
+    nodes = counted(5)
+    grid = AdversarialGrid(nodes, FOE(), nodes=[2], partitions=[4])
+    assert grid._nodes == [{2, 6}]
+    several = [Adversary(FOE(), nodes=[2])]
+    for beside in ({"nodes": [3]}, {"partitions": [1]}, {"schedule": Schedule(start=2)}):
+        with pytest.raises(ValueError, match="be given with each adversary"):
+            AdversarialGrid(nodes, several, **beside)
+    with pytest.raises(ValueError, match="`seed` must be a whole number, at least 0"):
+        AdversarialGrid(nodes, FOE(), nodes=[2], seed=-1)
+
+
+def test_a_wrapper_passes_everything_on():
+    class Inner(InProcessGrid):
+        told = None
+
+        def set_run(self, run):
+            self.told = run
+
+        @property
+        def run(self):
+            return self.told
+
+    inner = Inner(plain_app(), 3)
+    grid = GridWrapper(inner)
+    grid.set_run("mine")
+    assert (grid.inner, grid.run, inner.told) == (inner, "mine", "mine")
+    assert list(grid.get_node_ids()) == [2, 3, 4]
+    message = grid.create_message(RecordDict(), "query", 3, "group", ttl=9.0)
+    assert (message.metadata.dst_node_id, message.metadata.ttl) == (3, 9.0)
+    (number,) = grid.push_messages([message])
+    (reply,) = grid.pull_messages([number])
+    assert reply.metadata.reply_to_message_id == number
+    assert grid.recall(grid.memory)

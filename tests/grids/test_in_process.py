@@ -83,3 +83,62 @@ def test_a_client_that_ends_its_program_is_an_error_reply():
 
     (reply,) = (grid := InProcessGrid(app, num_nodes=1)).send_and_receive(questions(grid))
     assert reply.error.reason == "SystemExit: no data"
+
+
+def test_one_node_and_one_thread_are_enough():
+    grid = InProcessGrid(counting_app(), num_nodes=1, threads=1)
+    assert len(grid.send_and_receive(questions(grid))) == 1
+
+
+def test_nodes_know_their_partition_and_what_the_run_was_given():
+    seen = []
+    app = ClientApp()
+
+    @app.query()
+    def answer(message, context):
+        seen.append((context.node_id, dict(context.node_config), dict(context.run_config)))
+        return Message(RecordDict(), reply_to=message)
+
+    grid = InProcessGrid(app, num_nodes=2, run_config={"x": 1})
+    grid.send_and_receive(questions(grid))
+    assert seen == [
+        (2 + i, {"partition-id": i, "num-partitions": 2}, {"x": 1}) for i in range(2)
+    ]
+    assert grid.partitions == {0: 2, 1: 3}
+
+
+def test_what_is_pushed_is_pulled_once():
+    grid = InProcessGrid(counting_app(), num_nodes=2)
+    numbers = grid.push_messages(questions(grid))
+    first, second = grid.pull_messages(numbers)
+    assert [first.metadata.reply_to_message_id, second.metadata.reply_to_message_id] == numbers
+    assert grid.pull_messages([*numbers, "another"]) == []
+
+
+def test_what_a_message_is_made_of_is_in_it():
+    grid = InProcessGrid(counting_app(), num_nodes=2)
+    message = grid.create_message(RecordDict(), "query", 3, "mine", ttl=9.0)
+    found = message.metadata
+    assert (found.dst_node_id, found.message_type, found.group_id, found.ttl) == (
+        3, "query", "mine", 9.0
+    )
+    with pytest.raises(NotImplementedError, match="holds no run record"):
+        grid.run  # noqa: B018
+
+
+def test_a_client_that_returns_no_message_is_an_error_reply_with_a_code():
+    app = ClientApp()
+    app.query()(lambda message, context: None)
+    (reply,) = (grid := InProcessGrid(app, num_nodes=1)).send_and_receive(questions(grid))
+    assert reply.error.code == 1
+    assert "the ClientApp returned NoneType, not a Message" in reply.error.reason
+
+
+def test_a_memory_holds_the_state_of_each_node_and_is_of_as_many_nodes():
+    grid, other = (InProcessGrid(counting_app(), num_nodes=2) for _ in range(2))
+    grid.send_and_receive(questions(grid))
+    assert other.recall(grid.memory)
+    (reply, _) = other.send_and_receive(questions(other))
+    assert reply.content["found"]["times"] == 2
+    with pytest.raises(ValueError, match=r"must have the nodes of the checkpoint\. Found 3 nodes, 2"):
+        InProcessGrid(counting_app(), num_nodes=3).recall(grid.memory)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import combinations_with_replacement
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,3 +190,38 @@ def test_a_node_that_comes_later_is_last():
     assert listed(grid) == [0, 2, 3, 1]
     with pytest.raises(TimeoutError, match="`num-nodes` is 5, but only 4"):
         PartitionedGrid(inner, 5, timeout=0.0)
+
+
+def test_a_node_that_connects_in_time_is_waited_for(monkeypatch):
+    now, slept = [0.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr("flwr_resam.grids.partitioned.time", clock)
+
+    class Growing(GridWrapper):
+        def get_node_ids(self):
+            return [node for node in super().get_node_ids() if node < 5 or now[0] > 0.9]
+
+    app = ClientApp()
+    answer_partition(app)
+    assert listed(PartitionedGrid(Growing(InProcessGrid(app, 4)), 4, timeout=1.0)) == [0, 1, 2, 3]
+    assert slept == [0.2] * 5
+    now[0] = -100.0
+    with pytest.raises(TimeoutError, match=r"`num-nodes` is 4, but only 3 node\(s\) .* within 1 s"):
+        PartitionedGrid(Growing(InProcessGrid(app, 4)), 4, timeout=1.0)
+    assert sum(slept[5:]) == pytest.approx(1.0, abs=0.21)
+
+
+def test_a_node_without_a_partition_says_so():
+    """As a SuperNode does that was started without --node-config."""
+    app = ClientApp()
+    answer_partition(app)
+    grid = InProcessGrid(app, 3)
+    del grid.contexts[FIRST].node_config["partition-id"]
+    found = PartitionedGrid(grid, 3)
+    assert listed(found) == [1, 2, 0]
+    assert found.partitions == {1: FIRST + 1, 2: FIRST + 2}

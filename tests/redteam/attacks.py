@@ -18,13 +18,13 @@ _LIE = 1e6
 
 def answers_for_others(node: RawNode, campaign: Campaign) -> None:
     """Guess the ids of the instructions to the other nodes, and answer in their names first."""
+    nearest_first = sorted(range(-_GUESSES, _GUESSES + 1), key=abs)
     for asked, tree in node.asked():
         content = node.content(asked, tree)
         made = round(asked.metadata.created_at * 1e6)
-        for other in campaign.nodes:
-            for apart in range(-_GUESSES, _GUESSES + 1):
-                if other is node:
-                    break
+        others = [other for other in campaign.nodes if other is not node]
+        for apart in nearest_first:
+            for other in list(others):
                 metadata = copy.copy(asked.metadata)
                 metadata.dst_node_id, metadata.delivered_at = other.id, ""
                 metadata.created_at = (made + apart) / 1e6
@@ -32,6 +32,7 @@ def answers_for_others(node: RawNode, campaign: Campaign) -> None:
                 lie = node.reply(asked, row(_LIE), source=other.id, reply_to=guess)
                 if node.announce(lie).objects_to_push:  # the SuperLink knows such a message
                     node.push(lie)
+                    others.remove(other)
         node.push(node.reply(asked, row(_LIE)))
 
 

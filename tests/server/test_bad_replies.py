@@ -110,3 +110,38 @@ def test_what_comes_twice_does_not_count_whichever_comes_first():
         found = admitted(instructions, [*order, replies[0], replies[2]])
         assert set(found.rows) == {7, 9}
         assert "more than one reply" in found.rejections[0].reason
+
+
+def test_an_intake_counts_who_sent_what_in_the_order_asked():
+    instructions = asked()
+    momentum, weights = honest(instructions[2], "momentum"), honest(instructions[0], "arrays")
+    wrong = Message(RecordDict(), reply_to=instructions[1])
+    found = admitted(instructions, [momentum, wrong, weights, "no message"])
+    assert found.asked == NODES
+    assert list(found.rows) == [7, 9]
+    assert (found.valid, found.momentums, found.proven) == (2, 1, 1)
+    assert found.rejections == [Rejection(8, "0 array records instead of one")]
+    assert [stray.node for stray in found.strays] == [0]
+    assert found.counts(5) == {
+        "n-asked": 5, "n-valid": 2, "n-rejected": 1, "n-silent": 2, "n-momentum": 1,
+    }
+    assert [dict(each["metrics"])["loss"] for each in found.metrics] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("wrong_first", [True, False])
+def test_a_node_that_sends_a_fault_and_something_else_proves_nothing(wrong_first):
+    instructions = asked()
+    wrong = Message(RecordDict(), reply_to=instructions[1])
+    both = [wrong, honest(instructions[1], "momentum")]
+    found = admitted(instructions, both if wrong_first else both[::-1])
+    assert (found.valid, found.proven, found.rows, found.metrics) == (0, 0, {}, [])
+    assert found.rejections == [Rejection(8, "more than one reply", proven=False)]
+
+
+def test_metrics_that_are_a_flood_cost_no_row(caplog):
+    instructions = asked()
+    flood = content(record(**MODEL), **{str(number): 0.0 for number in range(1001)})
+    found = admitted(instructions, [Message(flood, reply_to=instructions[0])])
+    assert list(found.rows) == [7]
+    assert found.metrics == [RecordDict()]
+    assert "Node 7 sent too many metrics: dropped" in caplog.text

@@ -20,6 +20,7 @@ from flwr_resam import (
     AdversarialGrid,
     CheckpointError,
     InProcessGrid,
+    QuorumLostError,
     Resam,
     WorkerMomentum,
     parse_rule,
@@ -361,3 +362,54 @@ def test_a_run_without_checkpoints_does_not_leave_others_beside_its_ledger(tmp_p
     with pytest.raises(ValueError, match="hold no checkpoints of an earlier run"):
         run(0)
     assert (tmp_path / LEDGER).read_bytes() == before
+
+
+def test_a_resumed_run_says_from_where_and_what_it_could_not_restore(tmp_path, caplog, monkeypatch):
+    def said(resume=True):
+        caplog.clear()
+        caplog.set_level("INFO", logger="flwr")
+        train(tmp_path, 2, resume=resume)
+        return caplog.text
+
+    assert f"No checkpoint in {tmp_path}: the run begins with round 1" in said()
+    text = said()
+    assert f"Resuming after round 2 from {tmp_path}" in text
+    assert "No checkpoint in" not in text
+    assert "begin anew" not in text
+    monkeypatch.setattr("flwr_resam.server.checkpoint.recall", lambda *arguments: False)
+    assert "The nodes' momentums are not in the checkpoint: they begin anew" in said()
+
+
+@pytest.mark.parametrize(("every", "rounds", "kept"), [(0, 3, []), (1, 3, [3, 2]), (3, 8, [6, 3])])
+def test_the_two_newest_of_every_so_many_rounds_are_kept(tmp_path, every, rounds, kept):
+    train(tmp_path, rounds, every=every)
+    assert [load(path).round for path in list_checkpoints(tmp_path)] == kept
+
+
+def test_where_no_older_one_is_good_the_error_says_so(tmp_path):
+    train(tmp_path, 2)
+    for path in list_checkpoints(tmp_path):
+        path.write_bytes(b"hello")
+    with pytest.raises(CheckpointError, match=r"00000002.*No older checkpoint in .* is good"):
+        train(tmp_path, 3, resume=True)
+
+
+def test_skipped_rounds_are_counted_over_a_resumption(tmp_path):
+    """The first process skips two of the three rounds that may be skipped, the next one the third."""
+    def start(rounds, resume):
+        app = ClientApp()
+
+        @app.train()
+        def fail(message, context):
+            if server_round_of(message) > 1:
+                raise RuntimeError("down")
+            row = np.ones(D, np.float32)
+            return Message(RecordDict({"momentum": record(w=row, n=np.array(0))}), reply_to=message)
+
+        made = strategy(tmp_path, max_skipped_rounds=3)
+        return made.start(InProcessGrid(app, N), record(**START), num_rounds=rounds, resume=resume)
+
+    start(3, False)
+    assert load(list_checkpoints(tmp_path)[0]).skipped == 2
+    with pytest.raises(QuorumLostError, match=r"3 round\(s\) in a row"):
+        start(9, True)

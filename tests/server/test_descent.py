@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import Array
 
-from flwr_resam.server.descent import descend, size_of
+from flwr_resam.server.descent import descend, size_of, sunk
 from flwr_resam.wire.layout import Layout
 from tests.support import record
 
@@ -78,3 +78,43 @@ def test_a_model_out_of_range_is_refused_before_work_starts(value, found):
     start = record(w=np.array([1.0, value]))
     with pytest.raises(ValueError, match=f"`initial_arrays` must be finite.*{found} in `w`"):
         Layout.of(start).check_finite(start)
+
+
+def test_weight_decay_spares_what_nobody_moves_and_buffers():
+    theta = record(
+        w=np.array([4.0, 2.0]), frozen=np.array([4.0, 2.0]), **{"bn.running_var": np.array([4.0, 2.0])}
+    )
+    layout = Layout.of(theta)
+    direction = layout.flat(record(
+        w=np.array([0.0, 1.0]), frozen=np.zeros(2), **{"bn.running_var": np.array([1.0, 0.0])}
+    ))
+    found = descend(layout, theta, direction, 0.5, 0.5)
+    np.testing.assert_array_equal(found["w"].numpy(), [3.0, 1.0])
+    np.testing.assert_array_equal(found["frozen"].numpy(), [4.0, 2.0])
+    np.testing.assert_array_equal(found["bn.running_var"].numpy(), [3.0, 2.0])  # straight to it
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "told"),
+    [
+        ("v", [1.0, 2.0], [1.0, -0.1], True),
+        ("v", [1.0, 2.0], [1.0, 0.0], False),
+        ("v", [1.0, 2.0], [1.0, 0.1], False),
+        ("v", [1.0, 0.0], [1.0, -0.1], False),  # was no variance before
+        ("v", [1.0, -1.0], [1.0, -0.1], False),
+        ("v", [1.0], [-0.1], False),  # a scale is one number, a variance one for each channel
+        ("v", [[1.0, 2.0]], [[1.0, -0.1]], False),
+        ("bn.running_var", [1.0, 2.0], [1.0, -0.1], False),  # takes no momentum
+    ],
+)
+def test_what_sank_below_zero_is_a_vector_that_was_positive(name, before, after, told):
+    one, other = (record(**{name: np.array(v), "w": np.ones(3)}) for v in (before, after))
+    assert sunk(Layout.of(one), one, other) == [name] * told
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_536, 65_537, 200_000])
+def test_every_coordinate_moves_whatever_part_it_is_in(size):
+    theta = record(w=np.arange(size, dtype=np.float64))
+    found = descend(Layout.of(theta), theta, np.full(size, 2.0), 0.5, 0.0)
+    np.testing.assert_array_equal(found["w"].numpy(), np.arange(size) - 1.0)
+    assert size_of(np.ones(size, np.float32)) == np.sqrt(size)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,11 @@ from flwr_resam.aggregators import MDA, TrimmedMean
 from flwr_resam.cli import app
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.report import PICTURE, conducts, report
-from flwr_resam.server.ledger import LEDGER, Ledger, Line, read_ledger
+from flwr_resam.rows.source import Segments
+from flwr_resam.rule import Aggregate
+from flwr_resam.server.gate import Rejection
+from flwr_resam.server.ledger import LEDGER, Ledger, Line, read_ledger, round_lines
+from flwr_resam.wire.replies import Stray
 from tests.support import content, record
 
 N = 9
@@ -243,3 +248,70 @@ def test_a_folder_of_runs_names_three_of_them(tmp_path):
     assert done.exit_code == 2
     named = ", ".join(f"`{tmp_path / attack}`" for attack in ("alie", "foe", "none"))
     assert f"Give the folder of one run, such as {named}." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "good"),
+    [
+        ({"round": 0}, {"round": 1}), ({"node": "-1"}, {"node": "0"}),
+        ({"status": "odd"}, {"status": "unasked"}), ({"node": "x"}, {}), ({"more": 1}, {}),
+    ],
+)
+def test_a_line_that_is_none_of_a_ledger_is_refused(tmp_path, wrong, good):
+    line = {"round": 2, "node": "3", "status": "silent"}
+    last = json.dumps(line) + "\n"
+    (tmp_path / LEDGER).write_text(json.dumps({**line, **good}) + "\n" + last)
+    assert len(read_ledger(tmp_path)) == 2
+    (tmp_path / LEDGER).write_text(json.dumps({**line, **wrong}) + "\n" + last)
+    with pytest.raises(ValueError, match="one node in one round"):
+        read_ledger(tmp_path)
+
+
+def lines_of(ledger_folder):
+    text = (ledger_folder / LEDGER).read_text().splitlines()
+    return [(line.get("run", 1), line["round"]) for line in map(json.loads, text)]
+
+
+def test_a_resumed_run_goes_on_behind_the_rounds_that_are_done(tmp_path, caplog):
+    def go(done, resume, *rounds):
+        ledger = Ledger(tmp_path)
+        ledger.begin(done, resume=resume)
+        for number in rounds:
+            ledger.add([Line(number, 2, "silent")])
+        ledger.close()
+
+    go(0, False, 1, 2)
+    go(0, False, 1, 2, 3)
+    go(3, True, 4)
+    assert lines_of(tmp_path) == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4)]
+    assert not (tmp_path / "ledger-1.jsonl").exists()
+    assert "goes on after round" not in caplog.text
+    go(2, True, 3)  # the checkpoint was of an earlier round: what came after it is done again
+    assert lines_of(tmp_path) == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
+    assert "The ledger goes on after round 2; what it held before is in" in caplog.text
+    assert (tmp_path / "ledger-1.jsonl").read_text().count("\n") == 6
+    assert [line.round for line in read_ledger(tmp_path)] == [1, 2, 3]
+
+
+def lines_for(rows, weights, vector):
+    held = {node: Segments([np.array([value])], None) for node, value in rows.items()}
+    intake = SimpleNamespace(
+        rows=held, asked=(7, 8, 9), strays=[Stray(5, "late")],
+        rejections=[Rejection(9, "a NaN in `w`")],
+    )
+    return round_lines(4, intake, Aggregate(np.array([vector]), weights, None))
+
+
+def test_distances_are_in_units_of_their_median_and_none_where_that_is_zero():
+    found = lines_for({7: 1.0, 8: 5.0}, np.array([0.25, 0.75]), 2.0)
+    assert found == [
+        Line(4, 7, "valid", None, 0.25, 0.5), Line(4, 8, "valid", None, 0.75, 1.5),
+        Line(4, 9, "rejected", "a NaN in `w`"), Line(4, 5, "unasked", "late"),
+    ]
+    found = lines_for({7: 1.0, 8: 1.0}, None, 1.0)
+    assert found[:2] == [Line(4, 7, "valid"), Line(4, 8, "valid")]
+
+
+def test_the_folder_of_a_run_may_be_deep(tmp_path):
+    Ledger(tmp_path / "a" / "b").close()
+    assert (tmp_path / "a" / "b").is_dir()

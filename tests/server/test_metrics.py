@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from flwr.app import MetricRecord, RecordDict
+from flwr.app import Error, Message, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_resam.server.metrics import robust_metrics
+from flwr_resam.server.metrics import evaluations, reported, robust_metrics
+from flwr_resam.wire.flower import become_server, number_message
 
 
 def reply(**metrics):
@@ -68,3 +69,62 @@ def test_whole_numbers_stay_whole_and_numpys_count():
     assert robust_metrics([reply(n=3), reply(n=5), reply(n=4)], 1) == {"n": 4}
     result = robust_metrics([reply(x=np.float64(2.0))] * 3, 1)
     assert type(result["x"]) is float
+
+
+@pytest.mark.parametrize(("f", "count", "counts"), [(0, 1, True), (1, 2, False), (1, 3, True),
+                                                      (2, 4, False), (2, 5, True)])
+def test_a_metric_counts_where_more_than_twice_f_nodes_report_it(f, count, counts):
+    contents = [reply(loss=float(i), curve=[float(i)]) for i in range(count)]
+    contents += [reply(other=1.0)] * 9
+    found = robust_metrics(contents, f)
+    assert ("loss" in found) == ("curve" in found) == counts
+    if counts:
+        assert found["loss"] == found["curve"][0] == (count - 1) // 2
+
+
+def test_of_lists_those_with_a_number_that_is_none_do_not_count():
+    honest = [reply(curve=[1.0, 2.0])] * 2
+    spoilt = [forced(curve=[float("nan"), 2.0]), forced(curve=[1.0, "x"])]
+    assert robust_metrics([*honest, *spoilt], 1) == {}
+    assert robust_metrics([*honest, reply(curve=[1.0, 2.0]), *spoilt], 1) == {"curve": [1.0, 2.0]}
+
+
+def test_the_median_of_two_is_the_lower():
+    assert robust_metrics([reply(loss=1.0), reply(loss=3.0)], 0) == {"loss": 1.0}
+
+
+def asked(*nodes):
+    become_server()
+    messages = [Message(RecordDict(), dst_node_id=node, message_type="evaluate") for node in nodes]
+    for message in messages:
+        number_message(message)
+    return messages
+
+
+def test_evaluations_stand_in_the_order_of_the_questions_and_who_answers_twice_has_none(caplog):
+    questions = asked(2, 3, 4, 5)
+    answers = [Message(reply(x=m.metadata.dst_node_id), reply_to=m) for m in questions]
+    answers[2] = Message(Error(2, "no data\nhere"), reply_to=questions[2])
+    counted = []
+    found = evaluations(
+        questions, [answers[3], answers[2], answers[1], answers[1], answers[0]], counted.append
+    )
+    assert found == [reply(x=2), reply(x=5)]
+    assert counted == [1, 1, 2, 2, 3]
+    assert "No evaluation by node 4: no data here" in caplog.text
+
+
+def test_a_flood_of_metrics_is_an_evaluation_without_any():
+    (question,) = asked(2)
+    flood = reply(**{str(number): 0 for number in range(1001)})
+    assert evaluations([question], [Message(flood, reply_to=question)], int) == [RecordDict()]
+
+
+def test_a_users_function_gets_the_key_and_what_it_raises_is_one_line(caplog):
+    assert reported(lambda contents, key: {key: len(contents)}, [reply()] * 3, "n") == {"n": 3}
+
+    def raises(contents, key):
+        raise KeyError("of\nmine")
+
+    assert reported(raises, [reply()], "n") == {}
+    assert "raised KeyError: 'of\\nmine'" in caplog.text

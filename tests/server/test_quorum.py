@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flwr_resam import InProcessGrid, QuorumLostError, Resam, parse_rule
 from flwr_resam.aggregators import MDA, Bulyan, Mean
 from flwr_resam.rule import Aggregator
+from flwr_resam.server.gate import Rejection
 from flwr_resam.server.quorum import effective_faults, silent_faults_assumed
 from simulations.experiment import PROJECT
 from tests.support import content, record
@@ -274,3 +275,17 @@ def test_what_a_round_assumes_of_silent_nodes_is_logged(down, old, said, caplog)
     np.testing.assert_allclose(model, -1.0)
     assert ("safe only if" in caplog.text) == (said is not None)
     assert (said or "") in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reasons", "diverged"),
+    [
+        ([], False),
+        (["out of memory"], False),
+        (["out of memory", "a NaN or an infinity in `w`"], True),
+        (["a number beyond 1e140 in the update of `w`"], True),
+    ],
+)
+def test_a_run_that_went_astray_is_told_from_one_that_lost_its_nodes(reasons, diverged):
+    rejections = [Rejection(node, reason) for node, reason in enumerate(reasons)]
+    assert QuorumLostError("", rejections).diverged == diverged

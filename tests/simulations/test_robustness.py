@@ -75,3 +75,14 @@ def test_the_ray_engine_gives_what_the_process_gives(tmp_path):
         cell.distance, measure(["Resam"], ["lying header"], "in-process", tmp_path)[1].distance,
         rtol=1e-3,
     )
+
+
+def test_a_strategy_measured_again_leaves_the_others_as_they_are(tmp_path):
+    before = measure(["FedAvg", "Resam"], ["NaN"], "in-process", tmp_path)
+    again = measure(["Resam"], ["NaN", "nothing"], "in-process", tmp_path)
+    content = json.loads((tmp_path / "robustness.json").read_text())
+    held = [(cell["strategy"], cell["kind"]) for cell in content["cells"]]
+    assert held == [
+        *(("Resam", cell.kind) for cell in again),
+        *(("FedAvg", cell.kind) for cell in before if cell.strategy == "FedAvg"),
+    ]

@@ -34,9 +34,11 @@ from flwr_resam import QuorumLostError, Resam
 from flwr_resam.aggregators import Mean, TrimmedMean
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.wire import _fetch
-from flwr_resam.wire.exchange import Deadline, exchange
-from flwr_resam.wire.flower import become_server, object_ids, seal
+from flwr_resam.wire.exchange import Deadline, answered, exchange, memory_of, recall
+from flwr_resam.wire.flower import Announced, become_server, object_ids, seal
 from tests.support import record
+
+FIRST_PAUSE = _fetch._FIRST_PAUSE
 
 
 class SuperLink:
@@ -192,7 +194,7 @@ def test_nobody_is_waited_for_longer_than_the_timeout():
 def test_the_pauses_between_looks_double_up_to_the_longest(monkeypatch):
     become_server()
     clock, pauses = [0.0], []
-    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", FIRST_PAUSE)
     monkeypatch.setattr(_fetch, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     network = SimpleNamespace(announced=lambda number: None)
     look = _fetch.Look(network, "a", Message(RecordDict(), 2, "train"), None)
@@ -382,3 +384,165 @@ def test_another_flwr_is_named_and_taken_for_no_bad_node():
     grid._client = SimpleNamespace(GetNodes=grid._client.GetNodes)
     with pytest.raises(RuntimeError, match=r"flwr .* fetches replies in a way"):
         start(grid)
+
+
+# ------------------------------------------------------------------ how much there is room for
+
+
+def room(arrays=2, sent=1000):
+    return _fetch._Room(arrays, sent)
+
+
+def test_a_reply_has_room_for_twice_what_was_sent_and_four_mebibytes():
+    rest = 4 * 2**20
+    assert room().of_arrays == 2 * 1000 + rest
+    assert room().objects == 4 * 2 + 4096
+    assert room(sent=3 * 2**20).objects == 4 * 2 + 4096 + 3  # one more a chunk
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(b"ArrayChunk ", 2 * 1000 + 4 * 2**20), (b"MetricRecord ", 4 * 2**20 + 2 * 512)],
+)
+def test_there_is_room_up_to_the_last_byte(kind, size):
+    half = kind.ljust(size // 2, b"x")
+    other = kind.ljust(size - len(half), b"x")
+    full = room()
+    assert full.take(half)
+    assert full.take(other)
+    assert full.take(b"ArrayChunk " if kind == b"MetricRecord " else b"MetricRecord ")
+    over = room()
+    assert over.take(half)
+    assert not over.take(other + b"x")
+    assert not over.take(b"")
+
+
+def test_the_room_of_a_reply_goes_by_what_was_sent():
+    become_server()
+    sent = ArrayRecord({"w": Array(np.ones(300)), "b": Array(np.ones(2))})
+    size = sum(len(array.data) for array in sent.values())
+    found = _fetch._Room.for_reply_to(Message(RecordDict({"a": sent}), 2, "train"))
+    assert found.of_arrays == 2 * size + 4 * 2**20
+    assert found.objects == 4 * 2 + 4096
+    assert _fetch._Room.for_reply_to(Message(RecordDict(), 2, "query")).objects == 4096
+
+
+class OneReply:
+    """A network on which one reply is announced at the third look, and is there piece by piece."""
+
+    def __init__(self, contents, tree, missing=0):
+        self.contents, self.tree, self.missing = contents, tree, missing
+        self.looks, self.confirmed, self.pulled = 0, [], []
+
+    def announced(self, number):
+        self.looks += 1
+        return Announced("r", self.tree) if self.looks >= 3 else None
+
+    def content(self, object_id):
+        self.pulled.append(object_id)
+        if self.missing:
+            self.missing -= 1
+            return None
+        return self.contents[object_id]
+
+    def confirm(self, message_id):
+        self.confirmed.append(message_id)
+
+    def message(self, message_id, contents):
+        return sorted(contents)
+
+
+def looking(network):
+    become_server()
+    return _fetch.Look(network, "q", Message(RecordDict(), 6, "train"), SimpleNamespace(
+        get_node_ids=list
+    ))
+
+
+def leaves(*names):
+    return ObjectTree(object_id="r", children=[ObjectTree(object_id=name) for name in names])
+
+
+def test_each_object_is_pulled_once_and_then_the_reply_confirmed():
+    network = OneReply({"r": b"Message ", "a": b"x"}, leaves("a", "a"), missing=2)
+    look, going = looking(network), threading.Event()
+    found = [look(going) for _ in range(5)]
+    assert found == [None] * 4 + [["a", "r"]]
+    assert network.looks == 3
+    assert sorted(network.pulled) == ["a", "r", "r", "r"]
+    assert network.confirmed == ["r"]
+
+
+def test_nothing_more_is_pulled_once_the_round_is_over():
+    network, over = OneReply({"r": b"Message "}, leaves()), threading.Event()
+    network.looks = 2
+    over.set()
+    assert looking(network)(over) is None
+    assert network.pulled == []
+
+
+@pytest.mark.parametrize(("count", "room"), [(4095, True), (4096, False)])
+def test_a_reply_has_no_more_objects_than_there_is_room_for(count, room):
+    names = [str(number) for number in range(count)]  # and the reply itself
+    network = OneReply(dict.fromkeys(["r", *names], b"x"), leaves(*names))
+    network.looks = 2
+    found = looking(network)(threading.Event())
+    assert (found == sorted(["r", *names])) == room
+    if not room:
+        assert found.error.reason == "the reply holds too many objects"
+        assert found.metadata.src_node_id == 6
+        assert network.confirmed == ["r"]
+
+
+def test_an_object_that_will_never_be_there_is_an_error_reply_and_confirmed(caplog):
+    network = OneReply({}, leaves())
+    network.looks = 2
+    found = looking(network)(threading.Event())
+    assert (found.error.code, found.error.reason) == (1, "the reply can't be read (KeyError)")
+    assert found.metadata.message_id
+    assert network.confirmed == ["r"]
+
+    def fails(message_id):
+        raise ConnectionError
+
+    network.confirm = fails
+    assert looking(network)(threading.Event()).has_error()
+    assert "It is left at the SuperLink: ConnectionError" in caplog.text
+
+
+def test_what_a_grid_gives_back_is_known():
+    class Remembers:
+        def __init__(self):
+            self.memory = {"x": 1}
+
+        def recall(self, memory):
+            return memory == self.memory
+
+    assert (memory_of(object()), memory_of(Remembers())) == (None, {"x": 1})
+    assert not recall(object(), {"x": 1})
+    assert not recall(Remembers(), None)
+    assert not recall(Remembers(), {"x": 2})
+    assert recall(Remembers(), {"x": 1})
+
+
+def test_a_deadline_is_only_ever_brought_forward():
+    deadline = Deadline(5.0)
+    deadline.within(9.0)
+    assert deadline.seconds == 5.0
+    deadline.within(3.0)
+    assert deadline.seconds == 3.0
+    assert 2.0 < deadline.left <= 3.0
+    assert 0.0 <= deadline.spent < 1.0
+
+
+def test_another_grid_is_asked_for_all_replies_at_once():
+    class Plain:
+        def send_and_receive(self, messages, *, timeout):
+            self.timeout = timeout
+            return ["all"]
+
+    become_server()
+    for seconds in (None, float("inf"), 7.0):
+        grid = Plain()
+        assert answered(grid, [Message(RecordDict(), 2, "train")], seconds) == ["all"]
+        assert grid.timeout == (7.0 if seconds == 7.0 else None)

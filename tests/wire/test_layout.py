@@ -5,7 +5,7 @@ import pytest
 from flwr.app import Array, ArrayRecord
 
 from clients.bad_replies.npy_bytes import npy
-from flwr_resam.wire.layout import Layout, fitting
+from flwr_resam.wire.layout import Entry, Layout, fitting
 from tests.support import record
 
 W = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -38,6 +38,9 @@ def test_a_view_is_in_c_order_and_shares_the_bytes_where_it_can():
     found = entry().view(data)
     np.testing.assert_array_equal(found, W.ravel())
     assert np.shares_memory(found, np.frombuffer(data, np.uint8))
+    numpys = Array(np.asfortranarray(W)).data
+    assert entry().locate(numpys) == (len(numpys) - 24, True)
+    np.testing.assert_array_equal(entry().view(numpys), W.ravel())
     turned = npy(b"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", W.tobytes("F"))
     assert entry().locate(turned) == (len(turned) - 24, True)
     np.testing.assert_array_equal(entry().view(turned), W.ravel())
@@ -56,7 +59,7 @@ def test_a_row_holds_what_can_be_learnt_and_a_record_is_cut_from_it():
     np.testing.assert_array_equal(cut["b"].numpy(), [[1, 2, 3], [4, 5, 6]])
     assert cut["n"] == model["n"]
     # Of checkpoints, which are read again.
-    assert layout.fingerprint == "4 arrays, 7 parameters, 72370b6e24bc"
+    assert layout.fingerprint == "4 arrays, 7 parameters, 536005d1a520"
 
 
 @pytest.mark.parametrize(
@@ -89,3 +92,24 @@ def test_what_does_not_fit_is_the_largest_that_does():
     found = fitting(np.array([1e300, -1e300, 0.5]), np.dtype(np.float32))
     limit = np.finfo(np.float32).max
     np.testing.assert_array_equal(found, np.array([limit, -limit, 0.5], np.float32))
+    assert found.dtype == np.float32
+    assert fitting(found, np.dtype(np.float64)).dtype == np.float64
+    assert fitting(found, found.dtype) is found
+
+
+@pytest.mark.parametrize(
+    ("values", "learnt"),
+    [
+        ([np.inf, 1.0], False), ([-np.inf, 1.0], False), ([-np.inf, np.inf], False),
+        ([np.nan, 1.0], True), ([-np.inf, np.nan], True), ([-5.0, -1.0], True), ([5.0, 1.0], True),
+    ],
+)
+def test_an_infinity_makes_a_constant_and_a_broken_array_none(values, learnt):
+    layout = Layout.of(record(w=np.ones(2), v=np.array(values)))
+    assert (layout.constants == []) == learnt
+
+
+def test_an_array_is_learnt_unless_it_is_said_to_be_a_buffer():
+    entries = Entry("w", (2,), np.dtype("<f4"), 0), Entry("v", (3,), np.dtype("<f4"), 2, buffer=True)
+    layout = Layout(entries)
+    assert (layout.learnt, layout.size) == (2, 5)

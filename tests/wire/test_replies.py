@@ -11,7 +11,7 @@ from flwr.app import Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.bad_replies import BAD_REPLIES, Verdict
-from clients.bad_replies.reply import altered
+from clients.bad_replies.reply import altered, readdressed
 from flwr_resam import InProcessGrid, QuorumLostError, Resam
 from flwr_resam.aggregators import Mean
 from flwr_resam.grids._wrapper import GridWrapper
@@ -84,6 +84,29 @@ def test_only_the_superlinks_word_of_a_node_that_is_gone_is_no_stray():
         answers = [matcher.take(reply) for reply in (first, *others)]
         assert [answer.node for answer in answers if answer] == [2]
         assert matcher.strays == strays
+
+
+def test_a_stray_names_its_sender_where_that_is_a_number_of_64_bits():
+    become_server()
+    asked = Message(RecordDict(), dst_node_id=2, message_type="train")
+    number_message(asked)
+    reply = Message(content(record(w=np.ones(4))), reply_to=asked)
+    for source, named in ((0, 0), (2**64 - 1, 2**64 - 1), (2**64, 0), (-1, 0), (True, 0)):
+        matcher = Matcher([asked])
+        matcher.take(readdressed(reply, src_node_id=source))
+        assert matcher.strays == [Stray(named, "answered for node 2")]
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 3000])
+def test_of_a_flood_of_strays_the_first_thousand_are_kept(count):
+    become_server()
+    asked = Message(RecordDict(), dst_node_id=2, message_type="train")
+    number_message(asked)
+    matcher = Matcher([asked])
+    assert all(matcher.take(number) is None for number in range(count))
+    assert matcher.strays == [Stray(0, "no Flower message")] * min(count, 1000)
+    answer = matcher.take(Message(content(record(w=np.ones(4))), reply_to=asked))
+    assert answer.node == 2  # and nothing keeps the node's own reply from counting
 
 
 def silent_run(make, **changes):

@@ -8,7 +8,7 @@ from flwr_resam import momentum_mod
 from flaxexample.task import accuracy, load_data, to_arrays, to_variables
 from flaxexample.task import train as train_model
 
-app = ClientApp(mods=[momentum_mod(beta=0.9)])
+app = ClientApp(mods=[momentum_mod(beta=0.0)])
 
 
 @app.train()

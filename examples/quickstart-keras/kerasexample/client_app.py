@@ -7,7 +7,7 @@ from flwr_resam import momentum_mod
 
 from kerasexample.task import built, load_data, names
 
-app = ClientApp(mods=[momentum_mod(beta=0.9)])
+app = ClientApp(mods=[momentum_mod(beta=0.0)])
 
 
 @app.train()

@@ -6,7 +6,7 @@ from flwr_resam import momentum_mod
 
 from lightningexample.task import Net, load_data, trainer
 
-app = ClientApp(mods=[momentum_mod(beta=0.9)])
+app = ClientApp(mods=[momentum_mod(beta=0.0)])
 
 
 @app.train()

@@ -8,7 +8,7 @@ from flwr_resam import momentum_mod
 from loraexample.task import accuracy, adapters, load_data, load_model
 from loraexample.task import train as train_model
 
-app = ClientApp(mods=[momentum_mod(beta=0.9)])
+app = ClientApp(mods=[momentum_mod(beta=0.0)])
 
 
 @app.train()

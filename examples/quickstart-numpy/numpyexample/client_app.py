@@ -8,7 +8,7 @@ from flwr_resam import momentum_mod
 from numpyexample.task import accuracy, load_data
 from numpyexample.task import train as train_model
 
-app = ClientApp(mods=[momentum_mod(beta=0.9)])
+app = ClientApp(mods=[momentum_mod(beta=0.0)])
 
 
 @app.train()

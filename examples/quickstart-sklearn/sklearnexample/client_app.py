@@ -6,7 +6,7 @@ from flwr_resam import momentum_mod
 
 from sklearnexample.task import create_model, fit, load_data
 
-app = ClientApp(mods=[momentum_mod(beta=0.9)])
+app = ClientApp(mods=[momentum_mod(beta=0.0)])
 
 
 @app.train()

@@ -1,0 +1,48 @@
+"""What a worker reads of an instruction: its round, and whether momentum is wanted."""
+
+import pytest
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+
+from flwr_resam.wire.flower import become_server, number_message
+from flwr_resam.wire.instruction import server_round_of, stamp, training_of
+
+
+def instruction(**configs):
+    become_server()
+    records = {name: ConfigRecord(values) for name, values in configs.items()}
+    return Message(RecordDict(records), dst_node_id=2, message_type="train")
+
+
+def test_a_stamp_says_the_training_and_the_round():
+    messages = [instruction(), instruction()]
+    assert training_of(messages[0]) is None
+    stamp(messages, "mine", 3)
+    for message in messages:
+        assert (training_of(message), server_round_of(message)) == ("mine", 3)
+
+
+def test_a_message_without_content_is_left_alone():
+    asked = instruction()
+    number_message(asked)
+    failed = Message(Error(1, "no"), reply_to=asked)
+    stamp([failed], "mine", 3)
+    assert not failed.has_content()
+
+
+@pytest.mark.parametrize("training", [3, 0.5, b"x", True])
+def test_a_training_that_is_no_text_is_none(training):
+    assert training_of(instruction(resam={"training": training})) is None
+
+
+@pytest.mark.parametrize(("number", "taken"), [(1, True), (7, True), (0, False), (-1, False), (1.0, False), ("1", False)])
+def test_a_round_is_a_whole_number_from_one(number, taken):
+    message = instruction(config={"server-round": number})
+    if taken:
+        assert server_round_of(message) == number
+    else:
+        with pytest.raises(ValueError, match="`server-round` must be in the instruction's ConfigRecord"):
+            server_round_of(message)
+
+
+def test_the_round_may_stand_in_any_record():
+    assert server_round_of(instruction(a={"x": 1}, b={"server-round": 0}, c={"server-round": 5})) == 5
