@@ -116,7 +116,7 @@ def test_with_tls_and_node_keys_a_killed_node_and_a_killed_server_app_come_back(
     for line in lines:
         if line.status == "valid":
             answered[line.round].add(here[line.node])
-    replay = Replay(grid, nodes[0], answered, {back: nodes[:1], last: nodes})
+    replay = Replay(grid, nodes[0], answered, {found.back_in: nodes[:1], last: nodes})
     same = experiment("", num_rounds=last)
     assert read_summary(tmp_path)["model-sha256"] == training.run(same, replay).digest
 
