@@ -16,7 +16,9 @@ from ..rows.source import Segments
 from ..wire.flower import logger
 from ..wire.layout import Layout
 from ..wire.replies import Matcher, Stray
-from .gate import Rejection, kept_metrics, read_reply
+from .gate import Rejection, kept_metrics, printable, read_reply
+
+__all__ = ["Intake", "Rejection", "printable", "read_reply"]  # the gate's, by the name they had
 
 T = TypeVar("T")
 
