@@ -24,11 +24,15 @@ from .resilience import audit as search
 from .resilience import check_size, largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
 from .spelling import required, signature, usage
+from .watch import html as page
+from .watch import view
+from .watch.page import data as as_json
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
+_LOOK = 3  # the exit code where a node needs a look
 _COST = re.compile(r"Complexity\s+(O\((?:[^()]|\([^()]*\))*\))")
 
 Nodes = Annotated[int, typer.Option("--n", help="Rows: the nodes that answer a round.")]
@@ -126,13 +130,47 @@ def audit(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write the page of `watch` to this file, too.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
 ) -> None:
     """Show what each node did in a run, those to look at first, as a table and a picture.
 
-    FOLDER is the `output_dir` of a run.
+    FOLDER is the `output_dir` of a run. The exit code is 3 where a node needs a look, else 0.
     """
     try:
-        write_report(folder)
+        if html is not None or json:
+            seen = view(folder)
+            if html is not None:
+                html.write_text(page(seen), encoding="utf-8")
+                Console(stderr=True).print(f"Page {html}", markup=False, soft_wrap=True)
+        if json:
+            typer.echo(as_json(seen))
+            suspects = bool(seen.suspects)
+        else:
+            suspects = any(row.remarks for row in write_report(folder))
+    except (ValueError, ImportError, OSError) as error:
+        raise _fail(error) from None
+    if suspects:
+        raise typer.Exit(_LOOK)
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run, also one to come.")],
+    port: Annotated[int, typer.Option(help="On the loopback interface.")] = 8765,
+) -> None:
+    """Show a run in the browser while it goes on: metrics, nodes by round, whom to look at.
+
+    FOLDER is the `output_dir` of a run. Numbers for Prometheus are under /metrics.
+    """
+    try:
+        from .watch.server import serve
+
+        serve(folder, port, lambda address: Console().print(
+            f"Watching {folder} at {address} (Ctrl-C ends it)", markup=False, soft_wrap=True
+        ))
     except (ValueError, ImportError, OSError) as error:
         raise _fail(error) from None
 

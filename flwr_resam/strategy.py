@@ -36,6 +36,7 @@ from .server.log import (
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
+from .server.rounds import OnRound, Rounds, told
 from .server.sampling import connected, instructions
 from .server.settings import Configured, Rate, Settings, check_model
 from .wire.flower import logger
@@ -94,6 +95,9 @@ class Resam(Configured, FedAvg):
         Rounds between checkpoints in ``output_dir``; 0 writes none.
     buffers : collection of str, optional
         The arrays that hold statistics, as for `momentum_mod`; aggregated by `Median`.
+    on_round : callable or None (default: None)
+        Called after each round with a `RoundReport`, which has what the ledger and the metrics
+        have, for a tracker of yours. What it raises is logged, and the run goes on.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
@@ -143,6 +147,7 @@ class Resam(Configured, FedAvg):
         optimizer: Optimizer | None = None,
         patience: float = 10.0,
         connect_timeout: float = 600.0,
+        on_round: OnRound | None = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
         min_train_nodes: int | None = None,
@@ -166,7 +171,7 @@ class Resam(Configured, FedAvg):
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
             connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
-            min_evaluate_nodes=min_evaluate_nodes,
+            min_evaluate_nodes=min_evaluate_nodes, on_round=on_round,
         )
         super().__init__(
             fraction_train, fraction_evaluate, settings.min_train_nodes, min_evaluate_nodes,
@@ -229,8 +234,10 @@ class Resam(Configured, FedAvg):
         try:
             saver = Saver(settings, layout, grid)
             arrays, done = saver.begin(resume, initial_arrays, run)
-            if run.ledger is not None:
+            rounds = None
+            if run.ledger is not None and settings.output_dir is not None:
                 run.ledger.begin(done, resume=resume)
+                rounds = Rounds(settings.output_dir, run.ledger.run, done)
             logger.log(
                 INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds
             )
@@ -239,6 +246,7 @@ class Resam(Configured, FedAvg):
             result = run_rounds(self, settings, run, grid, arrays, Plan(
                 done, num_rounds, train_config or ConfigRecord(),
                 evaluate_config or ConfigRecord(), evaluate_fn, partial(saver.after_round, run),
+                partial(told, rounds, settings.on_round),
             ))
         finally:
             if run.ledger is not None:
@@ -291,9 +299,10 @@ class Resam(Configured, FedAvg):
         log_round(intake, expected, f, settings)
         metrics = intake.counts(expected)
         found = None if f is None else result_of(intake, f, run, settings, server_round)
+        if settings.output_dir is not None or settings.on_round is not None:
+            run.lines = round_lines(server_round, intake, found and found[0])
         if settings.output_dir is not None:
-            lines = round_lines(server_round, intake, found and found[0])
-            run.ledger_in(settings.output_dir).add(lines)
+            run.ledger_in(settings.output_dir).add(run.lines)
         if f is None or found is None:
             return self._skip(metrics)
         run.skipped = 0

@@ -25,9 +25,10 @@ from ..wire.flower import logger
 from ..wire.instruction import stamp
 from ..wire.layout import Layout
 from .gate import Rejection
-from .ledger import Ledger
+from .ledger import Ledger, Line
 from .log import log_metrics
 from .quorum import effective_faults
+from .rounds import RoundReport
 from .settings import Settings, checked_timeout
 
 _PACKAGE = __name__.partition(".")[0]
@@ -72,6 +73,8 @@ class RunState:
         The arrays of which was said that they went below zero.
     ledger : Ledger or None
         None until something is written.
+    lines : list of Line
+        What each node did in the last round.
     """
 
     rule_state: Any
@@ -90,6 +93,7 @@ class RunState:
     met: bool = False
     sunk: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
+    lines: list[Line] = field(default_factory=list)
 
     @classmethod
     def of(cls, settings: Settings, timeout: float | None = None) -> RunState:
@@ -141,6 +145,8 @@ class Plan:
         Evaluation at the server.
     after_round : callable
         Called with the round and the model when a round is over.
+    told : callable
+        Called with what is known of the round, after that.
     """
 
     done: int
@@ -149,6 +155,7 @@ class Plan:
     evaluate_config: ConfigRecord
     evaluate_fn: EvaluateFn | None
     after_round: Callable[[int, ArrayRecord], None]
+    told: Callable[[RoundReport], None]
 
 
 def run_rounds(
@@ -182,6 +189,8 @@ def run_rounds(
     for number in range(plan.done + 1, plan.num_rounds + 1):
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
+        began = time.monotonic()
+        run.lines = []
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         run.sent(result.arrays, asked, settings)
         stamp(asked, run.training, number)
@@ -202,6 +211,11 @@ def run_rounds(
             result.evaluate_metrics_clientapp[number] = reported
         evaluate_here(number)
         plan.after_round(number, result.arrays)
+        plan.told(RoundReport(
+            number, dict(metrics or {}), dict(reported or {}),
+            dict(result.evaluate_metrics_serverapp.get(number) or {}), tuple(run.lines),
+            time.monotonic() - began,
+        ))
     logger.log(INFO, "")
     logger.log(
         INFO, "%d round(s) in %.2f s", max(0, plan.num_rounds - plan.done),

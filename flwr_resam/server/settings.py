@@ -19,6 +19,7 @@ from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
 from ..wire.buffers import checked_buffers
 from .quorum import effective_faults
+from .rounds import OnRound
 
 Rate = Callable[[int], float]
 
@@ -59,6 +60,7 @@ class Settings:
     min_train_nodes: int = 0
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 0
+    on_round: OnRound | None = None
 
     @classmethod
     def of(
@@ -108,6 +110,11 @@ class Settings:
             raise requirement(
                 "output_dir", "be given for checkpoints", "none", "Name a folder, or leave out "
                 "`checkpoint_every`",
+            )
+        if self.on_round is not None and not callable(self.on_round):
+            raise requirement(
+                "on_round", "be callable or None", repr(self.on_round),
+                "Give a function of a RoundReport, such as print", error=TypeError,
             )
         self._settle_nodes()
 
