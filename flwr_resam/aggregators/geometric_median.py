@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..criteria import lambda_from_kappa
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 
@@ -26,7 +27,9 @@ class GeometricMedian(WeightRule):
     among them is taken. Complexity O(n^2 d) once and O(n^3) a step, of which there are about
     ten.
 
-    Needs n > 2f. lambda = 1 + sqrt((n - f)^2 / (n (n - 2f))).
+    Needs n > 2f. kappa = n / (n - 2f). lambda = sqrt(kappa (n - f - 1) / (2 (n - f))), or
+    RESAM's 1 + sqrt((n - f)^2 / (n (n - 2f))) where that is less;
+    docs/theory.md has the proofs.
 
     Chen et al., 2017; Xie et al., 2018; Feng et al., 2015. Vardi and Zhang, "The multivariate
     L1-median and associated data depth", 2000, for the steps at a row.
@@ -46,8 +49,13 @@ class GeometricMedian(WeightRule):
         return median_weights(geometry)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
-        """Lambda, RESAM Table 1."""
-        return 1.0 + math.sqrt((n - f) ** 2 / (n * (n - 2 * f)))
+        """Lambda: what kappa says, or RESAM Table 1."""
+        table = 1.0 + math.sqrt((n - f) ** 2 / (n * (n - 2 * f)))
+        return min(table, lambda_from_kappa(self.kappa(n, f, d), n, f))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """``n / (n - 2f)``."""
+        return n / (n - 2 * f)
 
 
 def median_weights(geometry: Geometry) -> NDArray[np.float64]:
