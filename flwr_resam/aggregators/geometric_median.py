@@ -149,7 +149,8 @@ def _descend(points: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.
         weiszfeld = force / inverse.sum()
         curvature = inverse.sum() * np.eye(len(y)) - (units * inverse[:, None]).T @ units
         newton = np.linalg.lstsq(curvature / inverse.sum(), weiszfeld, rcond=1e-15)[0]
-        done = _NOISE * np.sort(distances)[len(points) // 2]
+        # Beside a row that is no median the curvature is what makes the step short.
+        done = min(_NOISE * np.sort(distances)[len(points) // 2], 1e-3 * distances.min())
         if np.linalg.norm(newton) <= done:
             return np.asarray(y + newton)
         steps = [newton, weiszfeld]
