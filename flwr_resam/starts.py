@@ -126,8 +126,8 @@ def code(h: int, d: int, ones: int, generator: np.random.Generator) -> Rows:
     distances closer to each other.
     """
     rows = np.zeros((h, d))
-    for column in range(d):
-        rows[generator.choice(h, size=ones, replace=False), column] = 1.0
+    for each in range(d):
+        rows[generator.choice(h, size=ones, replace=False), each] = 1.0
     apart = (rows[:, None, :] != rows[None, :, :]).sum(axis=2)
     for _ in range(_SWAPS):
         column = rows[:, generator.integers(d)]
