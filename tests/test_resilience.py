@@ -53,7 +53,7 @@ def test_kappa_in_numbers(n, f, d):
         "cwtm": r, "phocas": 4 * r, "smea": 4 * r, "gm": 1 + 2 * r,
         "cwmed": (math.ceil(n / 2) - 1) / (n // 2 + 1 - f),
         "krum*": (math.sqrt(2 + 2 * r) + math.sqrt(r)) ** 2,
-        "caf": r * (2 * math.sqrt(1 + r) + math.sqrt(2)) ** 2,
+        "caf": r * (2 * math.sqrt(1 + r) + math.sqrt(3)) ** 2,
         "mda": (f * math.sqrt(2 / (n - f)) + math.sqrt(r)) ** 2,
         "mean": math.inf if f else 0.0,
     }
@@ -71,7 +71,7 @@ def test_lambda_in_numbers():
     }
     assert found == {
         "cwtm": 0.398, "krum": 1.585, "multikrum": 0.832, "sever": 0.613, "smea": 0.577,
-        "gm": 0.89, "caf": 1.075, "nnm | cwtm": 0.699,
+        "gm": 0.89, "caf": 1.167, "nnm | cwtm": 0.699,
     }
 
 

@@ -23,7 +23,7 @@ class CAF(WeightRule):
     weight by ``1 - t_i / max_j t_j`` with ``t_i = <x_i - mean, v>^2``, the largest over the
     rows that still have weight. The result is the mean of least top eigenvalue. At least one
     row loses all weight in each step. Complexity O(n^2 d + f n^3). Needs n > 2f.
-    kappa = r (2 sqrt(1 + r) + sqrt(2))^2 with r = f / (n - 2f); the squared error is at most so
+    kappa = r (2 sqrt(1 + r) + sqrt(3))^2 with r = f / (n - 2f); the squared error is at most so
     much times the top eigenvalue of the honest covariance, too. lambda = sqrt(kappa) / 2. Both
     are proven in docs/theory.md.
 
@@ -62,6 +62,6 @@ class CAF(WeightRule):
         return math.sqrt(self.kappa(n, f, d)) / 2.0
 
     def kappa(self, n: int, f: int, d: int) -> float:
-        """``r (2 sqrt(1 + r) + sqrt(2))^2``, r = f / (n - 2f)."""
+        """``r (2 sqrt(1 + r) + sqrt(3))^2``, r = f / (n - 2f)."""
         r = f / (n - 2 * f)
-        return r * (2.0 * math.sqrt(1.0 + r) + math.sqrt(2.0)) ** 2
+        return r * (2.0 * math.sqrt(1.0 + r) + math.sqrt(3.0)) ** 2
