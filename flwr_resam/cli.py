@@ -20,7 +20,14 @@ from .errors import requirement
 from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
-from .resilience import Criterion, check_size, largest_f, lower_bound, resilience_coefficient
+from .resilience import (
+    Criterion,
+    check_size,
+    coordinates,
+    largest_f,
+    lower_bound,
+    resilience_coefficient,
+)
 from .resilience import audit as search
 from .rule import Aggregator, Rule
 from .spelling import required, signature, usage
@@ -113,7 +120,7 @@ def audit(
     RULE is a rule or chain by name, such as 'nnm | cwtm'.
     """
     try:
-        d = n if dim is None else _whole("dim", dim)
+        d = coordinates(max(1, n)) if dim is None else _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
         parsed = parse_rule(rule)

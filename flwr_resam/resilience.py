@@ -138,7 +138,8 @@ def audit(
     Parameters
     ----------
     d : int or None (default: None)
-        Coordinates; None is n, since rows equally far apart need about as many.
+        Coordinates; None is n, since rows equally far apart need about as many, or what memory
+        holds of n.
     trials : int
         How many times the rule is evaluated, over all starts.
     seed : int
@@ -163,7 +164,7 @@ def audit(
     """
     rule = _rule(rule)
     rule.check(_at_least_one("n", n), f)
-    d = n if d is None else _at_least_one("d", d)
+    d = coordinates(n) if d is None else _at_least_one("d", d)
     check_size("d", n, d)
     ratio = _kappa_ratio if _checked(criterion) == "kappa" else _lambda_ratio
     rows = worst_rows(
@@ -177,6 +178,17 @@ def audit(
         itertools.chain([first], sets), key=lambda subset: ratio(vector, rows[list(subset)])
     )
     return Audit(ratio(vector, rows[list(found)]), rows, found)
+
+
+def coordinates(n: int) -> int:
+    """How many coordinates `audit` gives n rows: n, or as many as it has memory for.
+
+    Examples
+    --------
+    >>> coordinates(15), coordinates(1000)
+    (15, 100)
+    """
+    return max(1, min(n, int(_MOST_DIFFERENCES // n**2)))
 
 
 def check_size(name: str, n: int, d: int) -> None:

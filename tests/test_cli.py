@@ -168,6 +168,7 @@ def test_attacks_name_those_of_clients_too():
         ("audit mda --n 4 --f 1 --seed -1", "`seed` must be"),
         ("audit mda --n 4 --f 1 --dim -1", "`dim` must be"),
         ("audit mda --n 4 --f 1 --criterion mu", "'mu' is not one of"),
+        ("audit mda --n 0 --f 0", "`n` must be a whole number, at least 1"),
         ("audit cwtm --n 8 --f 3 --dim 1e13", "`dim` must be at most 1e8 / n^2 = 1.56e+06 in a"),
         ("audit cwtm --n 8 --f 3 --dim 1e18", "Found n = 8, dim = 1e+18. Search over few"),
     ],
