@@ -20,8 +20,15 @@ from .errors import requirement
 from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
+from .resilience import (
+    Criterion,
+    check_size,
+    coordinates,
+    largest_f,
+    lower_bound,
+    resilience_coefficient,
+)
 from .resilience import audit as search
-from .resilience import check_size, largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
 from .spelling import required, signature, usage
 from .watch import html as page
@@ -49,6 +56,7 @@ class _Choice:
     need: str
     most: int | None
     value: float | None
+    kappa: float | None
     cost: str
     verdict: str = ""
 
@@ -65,13 +73,16 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         )
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
-    table = Table(Column("rule", no_wrap=True), "needs", "most f", "lambda", "cost", "verdict")
+    table = Table(
+        Column("rule", no_wrap=True), "needs", "most f", "lambda", "kappa", "cost", "verdict"
+    )
     for choice in choices:
         # One argument a line, so that names are whole in a narrow terminal.
         name = choice.name.replace("(", "(\n").replace(", ", ",\n")
         table.add_row(
             escape(name), choice.need, "-" if choice.most is None else str(choice.most),
-            _number(choice.value), choice.cost, _verdict(choice, choices, n, f),
+            _number(choice.value), _number(choice.kappa), choice.cost,
+            _verdict(choice, choices, n, f),
             style="dim" if choice.order[0] > 1 else None,
         )
     console = Console()
@@ -80,8 +91,13 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         console.print("No rule tolerates f >= n / 2: ask more nodes, or lower f.")
         return
     console.print(
-        f"No rule has a lambda below f / (n - f) = {floor:.3g}. Put in front of a rule, as in "
-        f"`nnm | cwtm`: {', '.join(PREAGGREGATORS)}; no lambda is proven here for chains."
+        f"No rule has a lambda below f / (n - f) = {floor:.3g}, or a kappa below "
+        f"f / (n - 2f) = {lower_bound(n, f, 'kappa'):.3g}. Put in front of a rule, as in "
+        f"`nnm | cwtm`: {', '.join(PREAGGREGATORS)}."
+    )
+    console.print(
+        f"With `nnm` in front lambda is {2 * f / (n - f):.3g} (1 + lambda), "
+        f"kappa {8 * f / (n - f):.3g} (1 + kappa), or less."
     )
 
 
@@ -91,32 +107,39 @@ def audit(
     n: Nodes,
     f: Faults,
     dim: Annotated[
-        float, typer.Option(
-            help="Coordinates of the rows. Few are best: the rule is evaluated thousands of times."
+        float | None, typer.Option(
+            help="Coordinates of the rows, n by default. Few are best: the rule is evaluated "
+            "thousands of times."
         )
-    ] = 1,
+    ] = None,
     trials: Annotated[int, typer.Option(help="How often to evaluate the rule.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    criterion: Annotated[
+        Criterion, typer.Option(help="How far a rule is bent by the honest rows' diameter, or by "
+                                "their mean squared distance from their mean.")
+    ] = "lambda",
 ) -> None:
-    """Search for the rows on which a rule is worst: observed, proven and least lambda.
+    """Search for the rows on which a rule is worst: observed, proven and least lambda or kappa.
 
     RULE is a rule or chain by name, such as 'nnm | cwtm'.
     """
     try:
-        d = _whole("dim", dim)
+        d = coordinates(max(1, n)) if dim is None else _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
         parsed = parse_rule(rule)
-        proven, floor = resilience_coefficient(parsed, n, f, d), lower_bound(n, f)
+        proven = resilience_coefficient(parsed, n, f, d, criterion)
+        floor = lower_bound(n, f, criterion)
         check_size("dim", n, d)
         with _progress_bar() as progress:
             task = progress.add_task("searching", total=trials)
             found = search(
-                parsed, n, f, d, trials=trials, seed=seed, on_trial=lambda: progress.advance(task)
+                parsed, n, f, d, trials=trials, seed=seed, criterion=criterion,
+                on_trial=lambda: progress.advance(task),
             )
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
-    table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below")
+    table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below", title=criterion)
     table.add_row(
         escape(str(parsed)), str(n), str(f), str(d), _number(found.ratio), _number(proven),
         f"{floor:.4g}",
@@ -198,13 +221,13 @@ def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
         # What a rule can't do without does not bear on its needs and its lambda.
         example = rule(**dict.fromkeys(required(rule), 1))
     except (ValueError, TypeError):  # a user's own, of which 1 is no argument
-        return _Choice((1, 0.0, name), name, rule.need, None, None, cost)
+        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost)
     most = largest_f(example, n)
     if not example.admits(n, f):
-        return _Choice((3, 0.0, name), name, example.need, most, None, cost)
-    value = example.coefficient(n, f, d)
+        return _Choice((3, 0.0, name), name, example.need, most, None, None, cost)
+    value, kappa = example.coefficient(n, f, d), example.kappa(n, f, d)
     group = 1 if value is None else 2 if value == float("inf") else 0
-    return _Choice((group, value or 0.0, name), name, example.need, most, value, cost)
+    return _Choice((group, value or 0.0, name), name, example.need, most, value, kappa, cost)
 
 
 def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:

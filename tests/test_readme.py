@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from benchmarks.audit import tables as tables_of_audits
 from benchmarks.summary import summary as summary_of_rules
+from flwr_resam.resilience import resilience_coefficient
 from simulations.experiment import PROJECT
 from simulations.robustness import Cell, markdown, summary
 from simulations.sweep.store import read_runs
@@ -31,6 +33,25 @@ def test_the_table_of_what_rules_cost_is_that_of_the_committed_figures():
     assert written in README
     found = json.loads((results / "rules-n25-d1000000-f5.json").read_text(encoding="utf-8"))
     assert written == summary_of_rules(found)
+
+
+def test_the_tables_of_audits_are_those_of_the_committed_figures():
+    results = PROJECT / "benchmarks" / "results"
+    found = json.loads((results / "audit.json").read_text(encoding="utf-8"))
+    written = (results / "audit.md").read_text(encoding="utf-8")
+    assert written == tables_of_audits(found)
+    theory = (PROJECT / "docs" / "theory.md").read_text(encoding="utf-8")
+    assert all(table.strip() in theory for table in written.split("\n\n"))
+    for row in found["structured"]:
+        assert row["found"] >= 0.9 * row["structure"]
+        proven = resilience_coefficient(row["rule"], row["n"], row["f"], row["d"])
+        assert row["found"] <= row["proven"] * (1 + 1e-6) == proven * (1 + 1e-6)
+    size = found["size"].values()
+    for name, both in found["rules"].items():
+        for criterion, figures in both.items():
+            proven = resilience_coefficient(name, *size, criterion)
+            assert figures["proven"] == proven
+            assert proven is None or figures["found"] <= proven * (1 + 1e-6)
 
 
 EVIDENCE = sorted((PROJECT / "docs" / "evidence").glob("*/results.jsonl"))
