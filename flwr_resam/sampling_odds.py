@@ -144,7 +144,8 @@ def least_sample(
             return sample
     raise requirement(
         "byzantine", "be so few that the rule tolerates them where all nodes are asked",
-        f"{byzantine} of {nodes}", "Take a rule that needs n > 2f only, or more nodes",
+        f"{byzantine} of {nodes}", "Take a rule that needs n > 2f only, or more nodes"
+        if 2 * byzantine < nodes else "No rule tolerates half of the nodes or more",
     )
 
 

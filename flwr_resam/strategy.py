@@ -26,9 +26,11 @@ from .server.ledger import Ledger, round_lines
 from .server.lineage import check_bases
 from .server.log import (
     log_assumed,
+    log_beta,
     log_constants,
     log_limits,
     log_round,
+    log_sample,
     log_settings,
     log_sunk,
     quorum_lost,
@@ -223,7 +225,7 @@ class Resam(Configured, FedAvg):
         layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
         self._run = run = RunState.of(settings, timeout)
-        run.ours = True
+        run.ours, run.rounds = True, num_rounds
         if settings.output_dir is not None:
             run.ledger = Ledger(settings.output_dir)
         try:
@@ -257,13 +259,19 @@ class Resam(Configured, FedAvg):
         """
         if self.fraction_train == 0.0:
             return []
-        if not self._run.met:
+        first = not self._run.met
+        if first:
             log_limits(self.settings, grid, ours=self._run.ours)
         nodes = connected(grid, self.settings, self._run)
         asked = self._messages(
             MessageType.TRAIN, server_round, arrays, config, nodes,
             self.fraction_train, self.min_train_nodes,
         )
+        if first:
+            self._run.share = len(asked) / max(1, len(nodes))
+            log_sample(
+                self.settings, nodes=len(nodes), asked=len(asked), rounds=self._run.rounds
+            )
         self._run.sent(arrays, asked, self.settings)
         return asked
 
@@ -289,6 +297,9 @@ class Resam(Configured, FedAvg):
         )
         run.rejections = intake.rejections
         log_round(intake, expected, f, settings)
+        if not run.beta_said and f is not None:
+            run.beta_said = True
+            log_beta(intake.beta, share=run.share, rounds=run.rounds)
         metrics = intake.counts(expected)
         found = None if f is None else result_of(intake, f, run, settings, server_round)
         if settings.output_dir is not None:
