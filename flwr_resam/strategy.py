@@ -48,7 +48,7 @@ class Resam(Configured, FedAvg):
     """Resilient averaging of momentums, in place of `flwr.serverapp.strategy.FedAvg`.
 
     Each round the momentums that the nodes return are aggregated by a rule that up to
-    ``num_malicious_nodes`` arbitrary ones among them cannot bend, and the model takes one
+    ``num_malicious_nodes`` arbitrary ones among them move only so far, and the model takes one
     step: ``theta <- (1 - gamma wd) theta - gamma F(m_1, ..., m_n)``. Malformed replies are
     dropped, counted and logged; what nodes report of themselves, ``num-examples`` above all,
     weights nothing.

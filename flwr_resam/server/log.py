@@ -114,8 +114,8 @@ def log_beta(beta: float | None, *, share: float, rounds: int) -> None:
     elif share < 1.0 and share * rounds < _ENOUGH * memory:
         logger.log(
             WARNING, "\t> Each node is asked in about %.3g of %d rounds, and beta = %g averages "
-            "its last %.0f updates, which are of old models: momentum helps little here. beta = 0 "
-            "with local steps or larger batches does (docs/choosing.md)",
+            "its last %.0f updates, which are of old models: momentum may help little. Try "
+            "beta = 0 with several local steps (docs/choosing.md)",
             share * rounds, rounds, beta, memory,
         )
 
