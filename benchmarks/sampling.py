@@ -135,7 +135,7 @@ def read() -> list[Run]:
 def table(runs: Iterable[Run]) -> str:
     """Means over the seeds, in per cent."""
     runs = list(runs)
-    heads = [f"`{rule}`, {attack}" for rule, attack in product(RULES, ATTACKS)]
+    heads = [f"`{rule}`, {attack}".replace("|", "\\|") for rule, attack in product(RULES, ATTACKS)]
     lines = [f"| 6 honest of | nodes send | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for way in WAYS:
         cells = list(_cells(runs, way))
