@@ -30,6 +30,7 @@ from .resilience import (
 )
 from .resilience import audit as search
 from .rule import Aggregator, Rule
+from .sampling_odds import least_f, least_sample, sampling_failure
 from .spelling import required, signature, usage
 from .watch import html as page
 from .watch import view
@@ -148,6 +149,50 @@ def audit(
     if proven is not None and found.ratio > proven * (1.0 + 1e-6) + 1e-9:
         Console(stderr=True).print("[bold red]Error[/]: observed more than is proven.")
         raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    nodes: Annotated[int, typer.Option(help="N: how many nodes there are.")],
+    byzantine: Annotated[int, typer.Option(help="How many of them may lie.")],
+    rounds: Annotated[int, typer.Option(help="How many rounds, each with a sample of its own.")],
+    failure: Annotated[
+        float, typer.Option(help="How probable it may be that in some round more than f lie.")
+    ] = 1e-3,
+    rule: Annotated[str, typer.Option(help="The rule, which says what n and f must be.")] = "mda",
+    n: Annotated[int, typer.Option("--n", help="Look at this size of a sample.")] = 0,
+    f: Annotated[int, typer.Option("--f", help="With --n: how probable more than f are.")] = -1,
+) -> None:
+    """How many nodes to ask in a round so that the liars among them stay within f in all rounds."""
+    try:
+        if f >= 0:
+            chance = sampling_failure(nodes, byzantine, n, f, rounds)
+            Console().print(
+                f"Asking {n} of {nodes} nodes, {byzantine} of them Byzantine: more than {f} lie in "
+                f"some of {rounds} rounds with probability {chance:.4g}."
+            )
+            return
+        least = least_sample(nodes, byzantine, rounds, failure, parse_rule(rule).admits)
+        sizes = sorted({min(nodes, size * least.n) for size in (1, 2, 4, 8)} | {nodes})
+        found = [
+            least_f(nodes, byzantine, size, rounds, failure) for size in ([n] if n else sizes)
+        ]
+    except (ValueError, TypeError) as error:
+        raise _fail(error) from None
+    table = Table("n asked", "f", "f / n", "no rule below", "fails with probability")
+    for each in found:
+        floor = f"{each.floor:.3g}" if 2 * each.f < each.n else "no rule: f >= n / 2"
+        table.add_row(
+            str(each.n), str(each.f), f"{each.f / each.n:.2f}", floor, f"{each.failure:.2g}"
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{byzantine / nodes:.2f} of the nodes are Byzantine; what f / n is above that is the cost "
+        f"of asking few. The fewest that `{escape(rule)}` admits: Resam({least.f}, "
+        f"fraction_train={least.n / nodes:.3g}, min_train_nodes={least.n}, "
+        f"min_available_nodes={nodes})."
+    )
 
 
 @app.command()

@@ -26,9 +26,11 @@ from .server.ledger import Ledger, round_lines
 from .server.lineage import check_bases
 from .server.log import (
     log_assumed,
+    log_beta,
     log_constants,
     log_limits,
     log_round,
+    log_sample,
     log_settings,
     log_sunk,
     quorum_lost,
@@ -47,7 +49,7 @@ class Resam(Configured, FedAvg):
     """Resilient averaging of momentums, in place of `flwr.serverapp.strategy.FedAvg`.
 
     Each round the momentums that the nodes return are aggregated by a rule that up to
-    ``num_malicious_nodes`` arbitrary ones among them cannot bend, and the model takes one
+    ``num_malicious_nodes`` arbitrary ones among them move only so far, and the model takes one
     step: ``theta <- (1 - gamma wd) theta - gamma F(m_1, ..., m_n)``. Malformed replies are
     dropped, counted and logged; what nodes report of themselves, ``num-examples`` above all,
     weights nothing.
@@ -228,7 +230,7 @@ class Resam(Configured, FedAvg):
         layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
         self._run = run = RunState.of(settings, timeout)
-        run.ours = True
+        run.ours, run.rounds = True, num_rounds
         if settings.output_dir is not None:
             run.ledger = Ledger(settings.output_dir)
         try:
@@ -265,13 +267,19 @@ class Resam(Configured, FedAvg):
         """
         if self.fraction_train == 0.0:
             return []
-        if not self._run.met:
+        first = not self._run.met
+        if first:
             log_limits(self.settings, grid, ours=self._run.ours)
         nodes = connected(grid, self.settings, self._run)
         asked = self._messages(
             MessageType.TRAIN, server_round, arrays, config, nodes,
             self.fraction_train, self.min_train_nodes,
         )
+        if first:
+            self._run.share = len(asked) / max(1, len(nodes))
+            log_sample(
+                self.settings, nodes=len(nodes), asked=len(asked), rounds=self._run.rounds
+            )
         self._run.sent(arrays, asked, self.settings)
         return asked
 
@@ -297,6 +305,9 @@ class Resam(Configured, FedAvg):
         )
         run.rejections = intake.rejections
         log_round(intake, expected, f, settings)
+        if not run.beta_said and f is not None:
+            run.beta_said = True
+            log_beta(intake.beta, share=run.share, rounds=run.rounds)
         metrics = intake.counts(expected)
         found = None if f is None else result_of(intake, f, run, settings, server_round)
         if settings.output_dir is not None or settings.on_round is not None:

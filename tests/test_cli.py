@@ -184,3 +184,25 @@ def test_missing_options_are_named():
     result = run("rules", "--n", "3")
     assert result.exit_code == 2
     assert "--f" in result.stderr
+
+
+def test_a_sample_names_the_least_n_and_f_and_what_it_costs():
+    result = run("sample", "--nodes", "600", "--byzantine", "60", "--rounds", "300", "--failure", "1e-3")
+    assert result.exit_code == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if line.startswith("│")]
+    assert rows[0] == ["19", "9", "0.47", "0.9", "0.00066"]
+    assert rows[-1] == ["600", "60", "0.10", "0.111", "0"]
+    assert "Resam(9, fraction_train=0.0317, min_train_nodes=19, min_available_nodes=600)" in result.stdout
+
+
+def test_a_sample_of_ones_own_size_and_its_odds():
+    given = ("sample", "--nodes", "100", "--byzantine", "20", "--rounds", "300", "--n", "10")
+    row = next(line for line in run(*given).stdout.splitlines() if line.startswith("│"))
+    assert [cell.strip() for cell in row.split("│")[1:5]] == ["10", "8", "0.80", "no rule: f >= n / 2"]
+    assert "with probability 0.9996" in run(*given, "--f", "4").stdout
+
+
+def test_half_of_the_nodes_can_not_be_sampled_around():
+    result = run("sample", "--nodes", "100", "--byzantine", "50", "--rounds", "300")
+    assert result.exit_code == 2
+    assert "50 of 100. No rule tolerates half of the nodes" in result.stderr

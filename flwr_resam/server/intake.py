@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from logging import WARNING
+from statistics import median_low
 from typing import Any, TypeVar
 
 from flwr.app import Message, MetricRecord, RecordDict
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..rows.source import Segments
 from ..wire.flower import logger
+from ..wire.instruction import said_beta
 from ..wire.layout import Layout
 from ..wire.replies import Matcher, Stray
 from .gate import Rejection, kept_metrics, printable, read_reply
@@ -53,6 +55,7 @@ class Intake:
         self._rows: dict[int, Segments] = {}
         self._metrics: dict[int, RecordDict] = {}
         self._rejections: dict[int, Rejection] = {}
+        self._betas: dict[int, float] = {}
 
     def take(self, reply: object) -> None:
         """Let one reply through the gate; never raises."""
@@ -64,6 +67,8 @@ class Intake:
             self._rejections[answer.node] = row
         else:
             self._rows[answer.node] = row
+            if (beta := said_beta(answer.content)) is not None:
+                self._betas[answer.node] = beta
             metrics = kept_metrics(answer.content)
             if metrics is None:
                 logger.log(WARNING, "\t> Node %d sent too many metrics: dropped", answer.node)
@@ -83,6 +88,12 @@ class Intake:
     def momentums(self) -> int:
         """How many of the rows came as momentum, and not as weights."""
         return sum(row.is_given for row in self.rows.values())
+
+    @property
+    def beta(self) -> float | None:
+        """The median of the betas that nodes name, where most of them do."""
+        betas = self._in_order(self._betas).values()
+        return median_low(betas) if 2 * len(betas) > self.valid else None
 
     @property
     def metrics(self) -> list[RecordDict]:

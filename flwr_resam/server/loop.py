@@ -69,6 +69,12 @@ class RunState:
         Whether `Resam.start` runs it, and not another's loop.
     met : bool
         Whether as many nodes as wanted have been there together.
+    rounds : int
+        How many the run has; 0 where another's loop runs it.
+    share : float
+        Which part of the connected nodes the first round asked.
+    beta_said : bool
+        Whether the nodes' beta was looked at.
     sunk : set of str
         The arrays of which was said that they went below zero.
     ledger : Ledger or None
@@ -91,6 +97,9 @@ class RunState:
     faults: int | None = None
     ours: bool = False
     met: bool = False
+    rounds: int = 0
+    share: float = 1.0
+    beta_said: bool = False
     sunk: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
     lines: list[Line] = field(default_factory=list)
