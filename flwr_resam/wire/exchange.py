@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from ..scratch import Scratch
 from ._fetch import Look
 from .flower import Network, on_engine, over_network, seal
 
@@ -34,6 +35,8 @@ class Deadline:
     ----------
     seconds : float or None
         From now; None and infinity wait for all replies.
+    scratch : Scratch, optional
+        Where what has come of replies is kept until they are whole; left out, in memory.
 
     Attributes
     ----------
@@ -50,8 +53,9 @@ class Deadline:
     0.0
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, scratch: Scratch | None = None) -> None:
         self._started = time.monotonic()
+        self.scratch = scratch
         self.seconds = math.inf if seconds is None else seconds
 
     @property
