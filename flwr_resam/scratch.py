@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -57,9 +59,10 @@ class Scratch:
                 f"{str(folder)!r} ({error.strerror or error})",
                 "Name an existing folder of yours on a local disk",
             ) from error
-        self._lock = Lock()
+        self._lock, self._moving = Lock(), Lock()
         self._free: list[int] = []
-        self._slots = 0
+        self._slots = self._users = 0
+        self._closed = False
         self.written = self.read = 0
         self._positioned = hasattr(os, "preadv")
 
@@ -75,8 +78,29 @@ class Scratch:
         self.close()
 
     def close(self) -> None:
-        """Give the room back to the disk; what was stored can't be read any more."""
-        self._file.close()
+        """Give the room back to the disk; what was stored can't be read any more.
+
+        Where a thread is still at it, it happens when that is done.
+        """
+        with self._lock:
+            self._closed = True
+            if not self._users:
+                self._file.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """The file, which stays open meanwhile: its number must not come to stand for another."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("the scratch file is closed")
+            self._users += 1
+        try:
+            yield self._file
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._closed and not self._users:
+                    self._file.close()
 
     def check_room(self, size: int, what: str) -> None:
         """Raise a ValueError where the disk has less free space than ``size`` bytes."""
@@ -105,7 +129,8 @@ class Scratch:
         ScratchError
         """
         try:
-            os.fsync(self._file.fileno())
+            with self._open() as file:
+                os.fsync(file.fileno())
         except OSError as error:
             raise self._failure("write", error) from error
 
@@ -148,21 +173,24 @@ class Scratch:
     def expect(self, slot: int) -> None:
         """Tell the system that this slot will be read soon."""
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._file.fileno(), slot * SLOT, SLOT, os.POSIX_FADV_WILLNEED)
+            with self._open() as file:
+                os.posix_fadvise(file.fileno(), slot * SLOT, SLOT, os.POSIX_FADV_WILLNEED)
 
     def _write(self, place: int, data: memoryview) -> int:
-        if self._positioned:
-            return os.pwrite(self._file.fileno(), data, place)
-        with self._lock:
-            self._file.seek(place)
-            return int(self._file.write(data))
+        with self._open() as file:
+            if self._positioned:
+                return os.pwrite(file.fileno(), data, place)
+            with self._moving:
+                file.seek(place)
+                return int(file.write(data))
 
     def _read(self, place: int, out: memoryview) -> int:
-        if self._positioned:
-            return os.preadv(self._file.fileno(), [out], place)
-        with self._lock:
-            self._file.seek(place)
-            return int(self._file.readinto(out))
+        with self._open() as file:
+            if self._positioned:
+                return os.preadv(file.fileno(), [out], place)
+            with self._moving:
+                file.seek(place)
+                return int(file.readinto(out))
 
     def _failure(self, act: str, error: OSError) -> ScratchError:
         why = error.strerror or str(error)
@@ -219,7 +247,26 @@ class Stored:
             self._scratch.fill(self._slots[index], within, part)
             start, out = start + len(part), out[len(part) :]
 
+    def part(self, start: int, stop: int) -> Part:
+        """The bytes from ``start`` up to ``stop``, to be read later."""
+        return Part(self, start, stop)
+
     def drop(self) -> None:
         """Forget the bytes; their room is used again."""
         self._scratch.give_back(self._slots)
         self._slots, self.size = [], 0
+
+
+class Part:
+    """Some of the bytes that were stored together."""
+
+    def __init__(self, stored: Stored, start: int, stop: int) -> None:
+        self._stored, self._start, self._stop = stored, start, stop
+
+    def __len__(self) -> int:
+        """How many bytes."""
+        return self._stop - self._start
+
+    def read(self) -> bytes:
+        """All of them."""
+        return self._stored.read(self._start, self._stop)

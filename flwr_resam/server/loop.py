@@ -128,8 +128,9 @@ class RunState:
         if settings.spill is not None and self.layout is not None:
             self.scratch = Scratch(settings.spill)
             row = self.layout.size * max(4, self.layout.dtype.itemsize)
-            count = len(self.asked)
-            self.scratch.check_room(count * row, f"{count} rows")
+            # A reply of a faulty node may be twice as large before it is refused.
+            count, f = len(self.asked), settings.num_malicious_nodes
+            self.scratch.check_room((count + min(count, f) + 1) * row, f"{count} rows")
         return self.scratch
 
     def close_scratch(self) -> None:

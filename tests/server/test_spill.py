@@ -223,7 +223,7 @@ def test_too_little_room_is_said_before_a_node_is_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(InProcessGrid, "push_messages", lambda *_: asked.append(1))
 
     def none_left(self, size, what):
-        assert (size, what) == (7 * 4 * 200_040, "7 rows")
+        assert (size, what) == ((7 + 2 + 1) * 4 * 200_040, "7 rows")
         raise ValueError("no room")
 
     monkeypatch.setattr(Scratch, "check_room", none_left)
