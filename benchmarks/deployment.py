@@ -42,6 +42,45 @@ PHASES = {
 }
 
 
+KINDS = {
+    "flwr-resam and the app": {
+        "flwr_resam", "wire", "rows", "server", "aggregators", "large_app.py", "momentum.py",
+        "_methods.py",
+    },
+    "TLS, HTTP and the loops that serve it": {
+        "_backends", "_core", "_sync", "asyncio", "anyio", "concurrent", "h11", "http", "httpcore",
+        "httpx", "httptools", "lifespan", "loops", "middleware", "protocols", "selectors.py",
+        "socket.py", "ssl.py", "starlette", "uvicorn", "_weakrefset.py", "threading.py",
+    },
+    "hashing, serialising and putting together": {
+        "common", "inflatable", "message", "protobuf", "proto", "_format_impl.py", "npyio.py",
+    },
+    "keeping messages and objects": {
+        "corestate", "linkstate", "object_store", "nodestate", "sqlite3", "orm", "engine", "sql",
+    },
+    "starting Python": {
+        "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", "typing.py",
+        "<frozen abc>", "<string>", "enum.py", "dataclasses.py", "lexers", "pygments", "re",
+        "inspect.py", "functools.py", "abc.py",
+    },
+}
+"""By folder or file of a function."""
+OTHER = "the rest"
+
+
+def kind_of(place: str) -> str:
+    """What the work of a function is, from ``folder/file:function``.
+
+    Examples
+    --------
+    >>> kind_of("python3.11/ssl.py:read"), kind_of("nowhere/x.py:f")
+    ('TLS, HTTP and the loops that serve it', 'the rest')
+    """
+    folder, _, rest = place.rpartition(":")[0].rpartition("/")
+    named = {folder, rest, folder.rpartition("/")[2]}
+    return next((kind for kind, names in KINDS.items() if named & names), OTHER)
+
+
 class Memory:
     """The resident memory of Flower's processes by role, at its highest."""
 
@@ -95,9 +134,17 @@ class Cpu:
             role = ROLES.get(path.name.rpartition("-")[0])
             if role is not None:
                 spent[role].update(json.loads(path.read_text()))
+        kinds: dict[str, Counter[str]] = defaultdict(Counter)
+        for role, functions in spent.items():
+            for place, nanoseconds in functions.items():
+                kinds[role][kind_of(place)] += nanoseconds
         return {
             role: {
                 "seconds": round(functions.total() / 1e9, 1),
+                "kinds": {
+                    kind: round(nanoseconds / 1e9, 1)
+                    for kind, nanoseconds in kinds[role].most_common()
+                },
                 "functions": {
                     place: round(nanoseconds / 1e9, 2)
                     for place, nanoseconds in functions.most_common(most)

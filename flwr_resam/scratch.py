@@ -7,6 +7,7 @@ comes in piece by piece, from many at a time, takes no more room than it has byt
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,8 @@ class Scratch:
             ) from error
         self._lock, self._moving = Lock(), Lock()
         self._free: list[int] = []
-        self._slots = self._users = 0
+        self._slots = 0
+        self._users = 1  # its maker, till `close`
         self._closed = False
         self.written = self.read = 0
         self._positioned = hasattr(os, "preadv")
@@ -83,9 +85,9 @@ class Scratch:
         Where a thread is still at it, it happens when that is done.
         """
         with self._lock:
-            self._closed = True
-            if not self._users:
-                self._file.close()
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._leave()
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -97,17 +99,17 @@ class Scratch:
         try:
             yield self._file
         finally:
-            with self._lock:
-                self._users -= 1
-                if self._closed and not self._users:
-                    self._file.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._file.close()
 
     def check_room(self, size: int, what: str) -> None:
         """Raise a ValueError where the disk has less free space than ``size`` bytes."""
-        if not hasattr(os, "statvfs"):
-            return
-        disk = os.statvfs(self.folder)
-        free = disk.f_bavail * disk.f_frsize
+        free = shutil.disk_usage(self.folder).free
         if free < size:
             raise requirement(
                 "spill", f"name a folder with room for {what}: {size / 1e9:.1f} GB",

@@ -5,6 +5,8 @@ run it as they start. A thread looks fifty times a second where each other threa
 that place the CPU time which the thread has had since the last look, from Linux's own count.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -12,32 +14,34 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import FrameType
 
 _EVERY, _WRITTEN_EVERY = 0.02, 1.0  # seconds
 
 
-def _nanoseconds(thread):
+def _nanoseconds(thread: threading.Thread) -> int | None:
     try:
         return int(Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()[0])
     except (OSError, IndexError, ValueError):
         return None
 
 
-def _place(frame):
+def _place(frame: FrameType) -> str:
     code = frame.f_code
     path = Path(code.co_filename)
     return f"{path.parent.name}/{path.name}:{code.co_name}"
 
 
-def _watch(folder):
-    spent, before = Counter(), {}
+def _watch(folder: str) -> None:
+    spent: Counter[str] = Counter()
+    before: dict[int | None, int] = {}
     own, written = threading.get_ident(), time.monotonic()
     while True:
         time.sleep(_EVERY)
         # Places and no frames: a frame that is held keeps its variables from being freed.
         places = {thread: _place(frame) for thread, frame in sys._current_frames().items()}
         for thread in threading.enumerate():
-            now, place = _nanoseconds(thread), places.get(thread.ident)
+            now, place = _nanoseconds(thread), places.get(thread.ident or 0)
             if now is None or place is None or thread.ident == own:
                 continue
             spent[place] += now - before.get(thread.ident, now)

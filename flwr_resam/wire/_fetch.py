@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
 from logging import WARNING
 from typing import cast
 
@@ -125,6 +128,7 @@ class Look:
         self._contents.clear()
         if self._chunks is not None:
             self._chunks.drop()
+        give_memory_back()
 
     def _refuse_for(self, error: Exception) -> None:
         self._grid.get_node_ids()  # raises where it was the SuperLink
@@ -144,6 +148,24 @@ class Look:
         number_message(reply)
         self._error = reply
         return True
+
+
+def give_memory_back() -> None:
+    """Let the system have what was freed, where the C library keeps it (glibc).
+
+    The chunks of many replies come in at the same time, each a block of 5 MB among others: what
+    is freed of them would stay with this process, as much again as the rows that they became.
+    """
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], int] | None:
+    try:
+        return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError, TypeError):  # another C library, another system
+        return None
 
 
 class _Room:

@@ -131,7 +131,7 @@ class Network:
         self._pull = runtime_pb2.PullAppMessagesRequest
         self._object = message_pb2.PullObjectRequest
         self._confirm = message_pb2.ConfirmMessageReceivedRequest
-        self._inflate = inflate_object_from_contents
+        self._inflate: Any = inflate_object_from_contents
         if "objects" not in inspect.signature(inflate_object_from_contents).parameters:
             raise AttributeError("objects can't be put together from parts")
 
