@@ -4,8 +4,8 @@
 
 Nodes in this process answer one after the other with a model of this size of noise, and
 `Resam(spill=FOLDER)` aggregates it. Each rule has a process of its own, whose highest resident
-memory is noted, with what the node takes that is just answering. Rows of this file's result were
-read from the disk where the machine's memory can't hold them all: it is noted, too.
+memory is noted, with what the node takes that is just answering. Rows that the machine's memory
+holds too are not read from the disk: how many bytes were is noted, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import multiprocessing
+import os
 import resource
 import shutil
 import time
@@ -102,6 +103,7 @@ def measure(rule: str, n: int, size: int, folder: Path) -> dict[str, float]:
         **{name: round(value, 2) for name, value in found.items()},
         "reads-of-all-rows": round(found["bytes-read"] / rows, 2),
         "seconds-of-the-round": round(time.perf_counter() - started, 1),
+        "load-average-over-15-minutes": round(os.getloadavg()[2], 1),
         "peak-mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
 
