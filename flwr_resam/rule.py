@@ -84,10 +84,12 @@ class Aggregator(Rule):
     """A rule (n, d) -> (d,).
 
     ``follows_nodes`` says that the rule remembers single nodes, so that every row it is given
-    must be one node's.
+    must be one node's. ``keeps_vectors`` says that it remembers a vector of the model's size for
+    each of them, so that n of them must fit in memory.
     """
 
     follows_nodes: ClassVar[bool] = False
+    keeps_vectors: ClassVar[bool] = False
 
     def __call__(self, updates: Array | Updates, *, f: int) -> Array:
         """Aggregate n rows once, without memory.

@@ -18,6 +18,7 @@ from .aggregators import Median
 from .errors import check_whole, requirement
 from .optimizers import Optimizer
 from .rule import Aggregator
+from .scratch import Scratch
 from .server.aggregation import result_of
 from .server.checkpoint import Saver
 from .server.descent import descend
@@ -100,6 +101,11 @@ class Resam(Configured, FedAvg):
     on_round : callable or None (default: None)
         Called after each round with a `RoundReport`, which has what the ledger and the metrics
         have, for a tracker of yours. What it raises is logged, and the run goes on.
+    spill : str, Path or None (default: None)
+        A folder on a local disk for rows that do not fit in memory: each is written to a file as it
+        is admitted, and read back in blocks of columns; the result is the same, bit for bit. At
+        most 4 models are in memory then, for any number of nodes. The file needs room for a row a
+        node, has no name, and is gone when the round ends, also by an error or a kill.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
@@ -146,6 +152,7 @@ class Resam(Configured, FedAvg):
         checkpoint_every: int = 0,
         buffers: Collection[str] | None = None,
         *,
+        spill: str | Path | None = None,
         optimizer: Optimizer | None = None,
         patience: float = 10.0,
         connect_timeout: float = 600.0,
@@ -171,7 +178,7 @@ class Resam(Configured, FedAvg):
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
             weight_decay=weight_decay, optimizer=optimizer, device=device, seed=seed,
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
-            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
+            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every, spill=spill,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
             min_evaluate_nodes=min_evaluate_nodes, on_round=on_round,
         )
@@ -290,15 +297,24 @@ class Resam(Configured, FedAvg):
         run, settings = self._run, self.settings
         if run.model is None or run.layout is None or self.fraction_train == 0.0:
             return None, None
-        intake = Intake(run.asked, run.layout, run.layout.views(run.model))
+        with run.scratch_in(settings) as scratch:
+            return self._aggregate(server_round, replies, run, scratch)
+
+    def _aggregate(
+        self, server_round: int, replies: Iterable[Message], run: RunState, scratch: Scratch | None
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        settings, layout, sent = self.settings, run.layout, run.model
+        assert layout is not None
+        assert sent is not None
+        intake = Intake(run.asked, layout, layout.views(sent), scratch)
         # Nodes that are gone and could not be asked any more are silent ones.
         expected = max(len(intake.asked), settings.min_train_nodes)
-        for reply in replies:
-            intake.take(reply)
-            run.wait_less(
-                settings.aggregator, settings, asked=expected, valid=intake.valid,
-                malformed=intake.proven,
-            )
+        intake.take_all(replies, lambda: run.wait_less(
+            settings.aggregator, settings, asked=expected, valid=intake.valid,
+            malformed=intake.proven,
+        ))
+        if scratch is not None:
+            scratch.settle()
         f = run.faults = effective_faults(
             settings.aggregator, asked=expected, valid=intake.valid, malformed=intake.proven,
             f=settings.num_malicious_nodes,
@@ -314,6 +330,7 @@ class Resam(Configured, FedAvg):
             run.lines = round_lines(server_round, intake, found and found[0])
         if settings.output_dir is not None:
             run.ledger_in(settings.output_dir).add(run.lines)
+        intake.forget_rows()
         if f is None or found is None:
             return self._skip(metrics)
         run.skipped = 0
@@ -322,10 +339,10 @@ class Resam(Configured, FedAvg):
         of_nodes = reported(self.train_metrics_aggr_fn, intake.metrics, self.weighted_by_key)
         metrics.update({key: value for key, value in of_nodes.items() if key not in metrics})
         model = descend(
-            run.layout, run.model, done.vector, settings.rate(server_round), settings.weight_decay,
-            settings.optimizer, run.moments_of(settings.optimizer, run.layout),
+            layout, sent, done.vector, settings.rate(server_round), settings.weight_decay,
+            settings.optimizer, run.moments_of(settings.optimizer, layout),
         )
-        log_sunk(run.layout, run.model, model, run.sunk)
+        log_sunk(layout, sent, model, run.sunk)
         return model, metrics
 
     def configure_evaluate(

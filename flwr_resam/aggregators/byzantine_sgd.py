@@ -67,6 +67,7 @@ class ByzantineSGD(Aggregator):
     delta: float = 0.1
     name: ClassVar[str] = "byzantine-sgd"
     follows_nodes: ClassVar[bool] = True
+    keeps_vectors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can meet."""

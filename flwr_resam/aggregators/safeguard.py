@@ -71,6 +71,7 @@ class Safeguard(Aggregator):
     long_threshold: float | None = None
     name: ClassVar[str] = "safeguard"
     follows_nodes: ClassVar[bool] = True
+    keeps_vectors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse windows and thresholds that can't be."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..optimizers import Descent, Optimizer, checked_optimizer
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
 from ..wire.buffers import checked_buffers
+from .folders import checked_path, checked_spill
 from .quorum import effective_faults
 from .rounds import OnRound
 
@@ -55,6 +55,7 @@ class Settings:
     output_dir: Path | None = None
     checkpoint_every: int = 0
     buffers: frozenset[str] | None = None
+    spill: Path | None = None
     fraction_train: float = 1.0
     fraction_evaluate: float = 1.0
     min_train_nodes: int = 0
@@ -69,14 +70,9 @@ class Settings:
         min_available_nodes: int | None, **others: Any,
     ) -> Settings:
         """The settings, where None stands for what the rule needs."""
-        if output_dir is not None and not isinstance(output_dir, str | os.PathLike):
-            raise requirement(
-                "output_dir", "be a path or None", repr(output_dir), 'Use "runs/first", say',
-                error=TypeError,
-            )
         return cls(
             aggregator=MDA() if aggregator is None else aggregator,
-            output_dir=Path(output_dir) if output_dir else None,
+            output_dir=checked_path("output_dir", output_dir),
             buffers=checked_buffers(buffers),
             min_train_nodes=_least("min_train_nodes", min_train_nodes),
             min_available_nodes=_least("min_available_nodes", min_available_nodes),
@@ -92,6 +88,7 @@ class Settings:
         self._set("weight_decay", _at_least_zero("weight_decay", self.weight_decay))
         self._set("optimizer", checked_optimizer(self.optimizer))
         self._set("device", checked_device(self.device))
+        self._set("spill", checked_spill(self.spill, self.aggregator, self.device))
         self._set("seed", _seed(self.seed))
         check_whole("max_skipped_rounds", self.max_skipped_rounds, "Use 10")
         _check_fraction("fraction_train", self.fraction_train)
