@@ -20,6 +20,7 @@ from flwr_resam.attacks import Attack
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
 from flwr_resam.parse import Plan
+from flwr_resam.plugins import located
 from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
 from flwr_resam.server.settings import checked_device
@@ -27,7 +28,7 @@ from flwr_resam.server.settings import checked_device
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Where a run reads and writes does not make it another run.
-PLACES = ("output-dir", "data-dir")
+PLACES = ("output-dir", "data-dir", "plugins")
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,14 @@ class Experiment(ClientSettings):
 
     @classmethod
     def default(cls, overrides: Mapping[str, Any] | None = None) -> Self:
-        """Return the default experiment, with some settings changed."""
-        return cls.read({**defaults(), **(overrides or {})})
+        """Return the default experiment, with some settings changed.
+
+        Plugins that are found from here are named so that any process of this machine finds them.
+        """
+        found = {**defaults(), **(overrides or {})}
+        if isinstance(found["plugins"], str):
+            found["plugins"] = located(found["plugins"])
+        return cls.read(found)
 
     def run_config(self) -> dict[str, Any]:
         """The settings under the names that Flower's run-config has."""

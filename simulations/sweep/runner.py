@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flwr_resam.plugins import load, sources
 from simulations.experiment import PROJECT, Experiment
 from simulations.results import Evaluation, versions
 from simulations.sweep.grid import key_of
@@ -54,8 +55,11 @@ def sweep(
         store.close()
 
 
-def run_one(experiment: Experiment) -> Run:
-    """Run one experiment in this process; whatever ends it is in the result."""
+def run_one(experiment: Experiment, plugins: Mapping[str, str] | None = None) -> Run:
+    """Run one experiment in this process; whatever ends it is in the result.
+
+    ``plugins`` has the text of the experiment's own files, for a machine that lacks them.
+    """
     from flwr_resam import QuorumLostError
     from simulations.in_process import run_in_process
 
@@ -64,6 +68,7 @@ def run_one(experiment: Experiment) -> Run:
     started = time.monotonic()
     model, error, diverged = "", None, False
     try:
+        load(experiment.plugins, plugins)
         quiet = replace(experiment, output_dir="", checkpoint_every=0, resume=False)
         model = run_in_process(quiet, evaluations.append, batched=True).digest
     except Exception as raised:
@@ -96,7 +101,10 @@ def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
     try:
         # One core a run: as many runs at a time as the cluster has cores.
         task = ray.remote(num_cpus=1, max_retries=0)(run_one)
-        pending = {task.remote(experiment): experiment for experiment in experiments}
+        pending = {
+            task.remote(experiment, sources(experiment.plugins)): experiment
+            for experiment in experiments
+        }
         while pending:
             (done,), _ = ray.wait(list(pending), num_returns=1)
             experiment = pending.pop(done)
