@@ -18,6 +18,7 @@ from .aggregators import AGGREGATORS
 from .attacks import ATTACKS
 from .errors import requirement
 from .parse import parse_rule
+from .plugins import load as load_plugins
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
 from .resilience import audit as search
@@ -34,6 +35,9 @@ _COST = re.compile(r"Complexity\s+(O\((?:[^()]|\([^()]*\))*\))")
 Nodes = Annotated[int, typer.Option("--n", help="Rows: the nodes that answer a round.")]
 Faults = Annotated[int, typer.Option("--f", help="How many of them may be arbitrary.")]
 Dim = Annotated[float, typer.Option(help="Coordinates of the model, such as 1e6.")]
+Plugins = Annotated[
+    str, typer.Option(help="Modules or files of your own, with commas, that register more.")
+]
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ class _Choice:
 
 
 @app.command()
-def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
+def rules(n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "") -> None:
     """Compare all rules for n rows of which f may be arbitrary, the best proven first."""
     try:
+        load_plugins(plugins)
         d = _whole("dim", dim)
         floor = lower_bound(n, f)
         choices = sorted(
@@ -93,6 +98,7 @@ def audit(
     ] = 1,
     trials: Annotated[int, typer.Option(help="How often to evaluate the rule.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    plugins: Plugins = "",
 ) -> None:
     """Search for the rows on which a rule is worst: observed, proven and least lambda.
 
@@ -102,6 +108,7 @@ def audit(
         d = _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
+        load_plugins(plugins)
         parsed = parse_rule(rule)
         proven, floor = resilience_coefficient(parsed, n, f, d), lower_bound(n, f)
         check_size("dim", n, d)
@@ -138,8 +145,12 @@ def report(
 
 
 @app.command()
-def attacks() -> None:
+def attacks(plugins: Plugins = "") -> None:
     """List the attacks of `AdversarialGrid`, and what it takes to do each."""
+    try:
+        load_plugins(plugins)
+    except ValueError as error:
+        raise _fail(error) from None
     table = Table("attack", "who can do it", "what the Byzantine nodes send")
     for attack in ATTACKS.values():
         table.add_row(

@@ -39,8 +39,8 @@ def load(text: str, sources: Mapping[str, str] | None = None) -> None:
     for name in _split(text):
         if not _is_file(name):
             _guarded(name, partial(importlib.import_module, name))
-        elif not _is_loaded(Path(name)):
-            _guarded(name, partial(_run, Path(name), (sources or {}).get(name)))
+        elif not _is_loaded(path := Path(name).expanduser().absolute()):
+            _guarded(name, partial(_run, path, (sources or {}).get(name)))
 
 
 def located(text: str) -> str:
@@ -165,7 +165,7 @@ def _guarded(name: str, run: Callable[[], object]) -> None:
             "Install its package on every machine, or name its file by its whole path",
         ) from None
     except FileNotFoundError as error:
-        if error.filename != name:
+        if Path(str(error.filename)).name != Path(name).name:
             raise _broken(name, error) from error
         raise requirement(
             "plugins", "name files that this process finds", f"no file {name}",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flwr_resam.plugins import load, sources
 from simulations.experiment import PROJECT, Experiment
@@ -100,7 +101,7 @@ def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
     )
     try:
         # One core a run: as many runs at a time as the cluster has cores.
-        task = ray.remote(num_cpus=1, max_retries=0)(run_one)
+        task: Any = ray.remote(num_cpus=1, max_retries=0)(run_one)
         pending = {
             task.remote(experiment, sources(experiment.plugins)): experiment
             for experiment in experiments
