@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
@@ -21,3 +23,10 @@ def idx(values: object) -> bytes:
     array = np.asarray(values, np.uint8)
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def asked_of(request: Any) -> list[str]:
+    """The messages whose replies are pulled; flwr 1.43 has another field for them."""
+    if "reply_to_message_ids" in request.DESCRIPTOR.fields_by_name:
+        return list(request.reply_to_message_ids.vals)
+    return list(request.message_ids)

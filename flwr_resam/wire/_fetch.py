@@ -11,7 +11,15 @@ from typing import cast
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
-from .flower import Network, array_bytes, is_chunk, logger, number_message, object_ids
+from .flower import (
+    Network,
+    UnknownFlowerError,
+    array_bytes,
+    is_chunk,
+    logger,
+    number_message,
+    object_ids,
+)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two looks for a reply
 _MARGIN = 4 << 20  # bytes of a reply beside its arrays, which may be twice those that were sent
@@ -41,7 +49,9 @@ class Look:
         """Go on as far as one can now."""
         try:
             return self._go_on(stop)
-        except Exception as error:
+        except UnknownFlowerError:
+            raise
+        except Exception as error:  # of whatever the node sent
             self._grid.get_node_ids()  # raises where it was the SuperLink
             return self._refused(f"can't be read ({type(error).__name__})")
 
@@ -94,6 +104,8 @@ class Look:
         if self._reply is not None:
             try:
                 self._network.confirm(self._reply)
+            except UnknownFlowerError:
+                raise
             except Exception as error:  # its objects stay at the SuperLink till the run ends
                 logger.log(WARNING, "It is left at the SuperLink: %s", type(error).__name__)
         reply = Message(Error(_UNREADABLE, f"the reply {why}"), reply_to=self._asked)

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from importlib.metadata import version
 from typing import Any, Protocol, cast
 
 from flwr.app import Message
@@ -93,6 +92,8 @@ def exchange(grid: Grid, messages: Iterable[Message], deadline: Deadline) -> Ite
 
     Raises
     ------
+    UnknownFlowerError
+        Where this version of flwr fetches replies in another way; no node is blamed for that.
     Exception
         What the grid raises where the SuperLink itself can't be reached.
     """
@@ -130,13 +131,7 @@ def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Itera
 
 
 def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Iterator[Message]:
-    try:
-        network = Network(grid)
-    except (AttributeError, ImportError) as error:
-        raise RuntimeError(
-            f"flwr {version('flwr')} fetches replies in a way that this flwr-resam does not know "
-            f"({error}). Install a version of flwr that its metadata allows, or a newer flwr-resam."
-        ) from error
+    network = Network(grid)
     pushed = list(grid.push_messages(asked))
     looks = deque(
         Look(network, number, message, grid)
