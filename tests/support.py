@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,3 +32,11 @@ def asked_of(request: Any) -> list[str]:
     if "reply_to_message_ids" in request.DESCRIPTOR.fields_by_name:
         return list(request.reply_to_message_ids.vals)
     return list(request.message_ids)
+
+
+def await_text(path: Path, text: str) -> None:
+    """Return once a process has written some text into a file."""
+    deadline = time.monotonic() + 120
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.2)
