@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from .aggregators import AGGREGATORS
 from .attacks import ATTACKS
+from .doctor import findings
 from .errors import requirement
 from .parse import parse_rule
 from .plugins import load as load_plugins
@@ -162,6 +163,15 @@ def attacks(plugins: Plugins = "") -> None:
         "The experiments' run-configs also take `label-flip` and `malformed(kind=...)`, which "
         "clients carry out: see clients/byzantine."
     )
+
+
+@app.command()
+def doctor() -> None:
+    """Print what a bug report needs: versions, processor, GPU, ports in use, the clock."""
+    found = list(findings())
+    width = max(len(name) for name, _ in found)
+    for name, value in found:
+        typer.echo(f"{name:{width}}  {value}")
 
 
 def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:

@@ -19,6 +19,12 @@ from typing import Any
 
 from .errors import requirement
 
+GROUPS = tuple(
+    f"flwr_resam.{what}"
+    for what in ("rules", "preaggregators", "attacks", "partitions", "datasets", "models")
+)
+"""Of entry points; each is a registry's."""
+
 
 def load(text: str, sources: Mapping[str, str] | None = None) -> None:
     """Import what ``plugins`` of a run-config names, each module once a process.
@@ -79,6 +85,13 @@ class Offers:
                     register(name, found)
                 except (TypeError, ValueError) as error:
                     _warn(self._group, name, error)
+
+
+def groups() -> list[str]:
+    """The entry points that installed packages offer, of all groups, without loading them."""
+    from importlib.metadata import entry_points
+
+    return [f"{group}: {each.name}" for group in GROUPS for each in entry_points(group=group)]
 
 
 def _entries(group: str) -> Iterator[tuple[str, object]]:

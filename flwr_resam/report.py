@@ -141,6 +141,7 @@ def draw(lines: list[Line], order: list[int], path: Path) -> None:
         import matplotlib
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise requirement(
             "matplotlib", "be installed to draw the picture", "none",
@@ -166,6 +167,7 @@ def draw(lines: list[Line], order: list[int], path: Path) -> None:
     )
     axes.set_yticks(range(len(order)), [str(node)[-8:] for node in order], fontsize=7)
     axes.set(xlabel="round", ylabel="node", xlim=(0.5, last + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(
         handles=[
             Patch(color=_BLUE, label="in the aggregate"),
