@@ -117,7 +117,8 @@ def _on_ray(experiments: Sequence[Experiment], address: str, gpus: float) -> Ite
         include_dashboard=None if address else False,
     )
     try:
-        most = max(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"])
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        most = max(node["Resources"].get("GPU", 0.0) for node in nodes if node["Alive"])
         if gpus > most:  # else Ray would wait for ever
             raise requirement(
                 "gpus", "be at most what one machine has", f"{gpus:g}, of {most:g}",
