@@ -20,7 +20,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from ._fetch import Look
-from .flower import Network, on_engine, over_network, seal
+from .flower import Network, on_engine, over_network, private_use, seal
 
 _LONGEST_PAUSE = 3.0  # seconds
 _WORKERS = 8
@@ -120,6 +120,8 @@ def _streams(grid: Grid) -> bool:
 
 
 def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Iterator[Message]:
+    with private_use():
+        pause = grid.pull_interval
     waiting = set(grid.push_messages(asked))
     while waiting:
         for reply in grid.pull_messages(waiting):
@@ -127,7 +129,7 @@ def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Itera
             yield reply
         if not waiting or not deadline.left:
             return
-        time.sleep(min(grid.pull_interval, deadline.left))
+        time.sleep(min(pause, deadline.left))
 
 
 def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Iterator[Message]:
