@@ -16,8 +16,10 @@ from rich.table import Column, Table
 
 from .aggregators import AGGREGATORS
 from .attacks import ATTACKS
+from .doctor import findings
 from .errors import requirement
 from .parse import parse_rule
+from .plugins import load as load_plugins
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
 from .resilience import (
@@ -46,6 +48,9 @@ _COST = re.compile(r"Complexity\s+(O\((?:[^()]|\([^()]*\))*\))")
 Nodes = Annotated[int, typer.Option("--n", help="Rows: the nodes that answer a round.")]
 Faults = Annotated[int, typer.Option("--f", help="How many of them may be arbitrary.")]
 Dim = Annotated[float, typer.Option(help="Coordinates of the model, such as 1e6.")]
+Plugins = Annotated[
+    str, typer.Option(help="Modules or files of your own, with commas, that register more.")
+]
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,10 @@ class _Choice:
 
 
 @app.command()
-def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
+def rules(n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "") -> None:
     """Compare all rules for n rows of which f may be arbitrary, the best proven first."""
     try:
+        load_plugins(plugins)
         d = _whole("dim", dim)
         floor = lower_bound(n, f)
         choices = sorted(
@@ -115,6 +121,7 @@ def audit(
     ] = None,
     trials: Annotated[int, typer.Option(help="How often to evaluate the rule.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    plugins: Plugins = "",
     criterion: Annotated[
         Criterion, typer.Option(help="How far a rule is bent by the honest rows' diameter, or by "
                                 "their mean squared distance from their mean.")
@@ -128,6 +135,7 @@ def audit(
         d = coordinates(max(1, n)) if dim is None else _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
+        load_plugins(plugins)
         parsed = parse_rule(rule)
         proven = resilience_coefficient(parsed, n, f, d, criterion)
         floor = lower_bound(n, f, criterion)
@@ -244,8 +252,12 @@ def watch(
 
 
 @app.command()
-def attacks() -> None:
+def attacks(plugins: Plugins = "") -> None:
     """List the attacks of `AdversarialGrid`, and what it takes to do each."""
+    try:
+        load_plugins(plugins)
+    except ValueError as error:
+        raise _fail(error) from None
     table = Table("attack", "who can do it", "what the Byzantine nodes send")
     for attack in ATTACKS.values():
         table.add_row(
@@ -257,6 +269,15 @@ def attacks() -> None:
         "The experiments' run-configs also take `label-flip` and `malformed(kind=...)`, which "
         "clients carry out: see clients/byzantine."
     )
+
+
+@app.command()
+def doctor() -> None:
+    """Print what a bug report needs: versions, processor, GPU, ports in use, the clock."""
+    found = list(findings())
+    width = max(len(name) for name, _ in found)
+    for name, value in found:
+        typer.echo(f"{name:{width}}  {value}")
 
 
 def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:

@@ -14,6 +14,7 @@ from clients.byzantine.malformed import Malformed
 from clients.gradients import is_dense
 from flwr_resam import InProcessGrid
 from flwr_resam.errors import requirement
+from flwr_resam.plugins import load
 from flwr_resam.rows.threads import cores
 from simulations.experiment import Experiment
 from simulations.results import Evaluation
@@ -40,6 +41,7 @@ def run_in_process(
     ValueError
         If an attack is a long silence: in one process it is waited for, round after round.
     """
+    load(experiment.plugins)
     _check_silence(experiment)
     grid, groups = nodes_of(experiment, batched=batched)
     with together(groups):

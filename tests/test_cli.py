@@ -1,6 +1,10 @@
 """`flwr-resam` as a practitioner types it."""
 
+import platform
 import re
+import socket
+from importlib.metadata import version
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
@@ -206,3 +210,20 @@ def test_half_of_the_nodes_can_not_be_sampled_around():
     result = run("sample", "--nodes", "100", "--byzantine", "50", "--rounds", "300")
     assert result.exit_code == 2
     assert "50 of 100. No rule tolerates half of the nodes" in result.stderr
+
+
+def test_doctor_prints_what_a_bug_report_needs():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with mock.patch.dict("flwr_resam.doctor.PORTS", {port: "the test's"}, clear=True), \
+                mock.patch.dict("os.environ", {"OMP_NUM_THREADS": "1"}):
+            done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 0, done.output
+    found = dict(re.split(r"  +", line, maxsplit=1) for line in done.stdout.splitlines())
+    assert found["flwr"] == version("flwr")
+    assert found["Python"].startswith(platform.python_version())
+    assert found[f"port {port}"] == "the test's: something listens"
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert {"system", "cores", "GPU", "clock", "numpy", "plugins"} <= set(found)

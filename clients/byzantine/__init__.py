@@ -63,7 +63,7 @@ def byzantine_mod(text: str, seed: int = 0) -> Mod:
 
 def misconduct_of(context: Context) -> Mod | None:
     """Return what this node of an experiment does in place of honest work; None if nothing."""
-    settings = ClientSettings.read(context.run_config)
+    settings = ClientSettings.of_node(context)
     own = str(context.node_config.get("byzantine", ""))
     if own:
         return misconduct(_single(own), settings.seed)

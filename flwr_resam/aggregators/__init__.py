@@ -29,7 +29,7 @@ AGGREGATORS: Registry[Aggregator] = Registry("aggregator", Aggregator, [
     Mean, MDA, TrimmedMean, Median, MeaMed, Phocas, Krum, KrumStar, MultiKrum, GeometricMedian,
     GeometricMedianOfMeans, Bulyan, CGE, CenteredClipping, ByzantineSGD, Safeguard, Sever,
     RobustGradientEstimator, MoNNA, CAF, SMEA, SignMajority,
-])
+], group="flwr_resam.rules")
 
 __all__ = [
     "AGGREGATORS",

@@ -25,7 +25,7 @@ from .zero import Zero
 ATTACKS: Registry[Attack] = Registry("attack", Attack, [
     ALIE, FOE, OptimisedALIE, OptimisedFOE, Mimic, MinMax, MinSum, AntiCGE, SignFlip, Gaussian,
     Zero, Replay, Straggler, Huge, NonFinite,
-])
+], group="flwr_resam.attacks")
 
 __all__ = [
     "ALIE",

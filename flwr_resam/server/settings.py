@@ -168,6 +168,14 @@ class Configured:
 
     settings: Settings
 
+    def __repr__(self) -> str:
+        """As it is made: f, the rule, and what another one of these has not by itself."""
+        f, rule = self.settings.num_malicious_nodes, self.settings.aggregator
+        usual = vars(Settings(f, rule))
+        changed = {name: each for name, each in vars(self.settings).items() if each != usual[name]}
+        more = "".join(f", {name}={value!r}" for name, value in changed.items())
+        return f"{type(self).__name__}({f}, parse_rule({str(rule)!r}){more})"
+
     def __getattr__(self, name: str) -> Any:
         """A setting by its name."""
         if name in _NAMES:

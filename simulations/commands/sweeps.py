@@ -24,6 +24,9 @@ def sweep(
     address: Annotated[
         str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
     ] = "",
+    gpus: Annotated[
+        float, typer.Option(min=0.0, help="GPUs for each run; 0.5 puts two runs on one.")
+    ] = 0.0,
     run_config: RunConfig = None,
 ) -> None:
     """Run every combination of a grid that has no result yet, each as a Ray task.
@@ -34,7 +37,7 @@ def sweep(
     """
     folder = output_dir or Path("results") / grid.stem
     try:
-        experiments = read_grid(grid, read_overrides(run_config))
+        experiments = read_grid(grid, read_overrides(run_config), here=not address)
         left = missing(experiments, folder)
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None
@@ -50,7 +53,7 @@ def sweep(
             progress.update(task, advance=1, description=name)
 
         try:
-            run_sweep(experiments, folder, address, show)
+            run_sweep(experiments, folder, address, show, gpus)
         except ConnectionError as error:
             progress.stop()
             raise failure(f"`--address {address}` leads to no Ray cluster: {error}") from None

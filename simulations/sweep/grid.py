@@ -14,7 +14,9 @@ from flwr_resam.errors import requirement
 from simulations.experiment import PLACES, Experiment
 
 
-def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Experiment]:
+def read_grid(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, here: bool = True
+) -> list[Experiment]:
     """Read the experiments of a grid, in the order in which they run.
 
     The file holds run-config keys: those under ``[base]`` are for all, each ``[[grid]]`` adds its
@@ -28,6 +30,8 @@ def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Ex
         The TOML file.
     overrides : mapping, optional
         Run-config keys whose values stand in place of what the file says, lists too.
+    here : bool
+        Whether this machine is to run them; else its device and data are not looked for.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Ex
                 raise requirement(
                     key, f"list at least one value in `{path}`", "[]", "Write one, or leave it out"
                 )
-        checked = [_checked(setting, path) for setting in _product(table)]
+        checked = [_checked(setting, path, here) for setting in _product(table)]
         for experiment in sorted(checked, key=lambda experiment: experiment.seed):
             experiments.setdefault(key_of(experiment.run_config()), experiment)
     return list(experiments.values())
@@ -97,9 +101,9 @@ def _product(table: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(table, chosen, strict=True)) for chosen in product(*values)]
 
 
-def _checked(setting: Mapping[str, Any], path: Path) -> Experiment:
+def _checked(setting: Mapping[str, Any], path: Path, here: bool) -> Experiment:
     try:
-        return Experiment.default(setting)
+        return Experiment.default(setting, here=here)
     except (ValueError, TypeError) as error:
         named = " ".join(
             f"{key}={json.dumps(value, default=str)}" for key, value in setting.items()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from flwr_resam.errors import requirement
 from flwr_resam.json_lines import read_json_lines
 from simulations.experiment import defaults
 from simulations.results import Evaluation
 from simulations.sweep.grid import key_of
 
 RESULTS = "results.jsonl"
+_LOCK = "results.lock"
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,16 @@ class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / RESULTS
+        self._lock = FileLock(folder / _LOCK, timeout=0)  # gone with the process
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise requirement(
+                str(path), "be written by one sweep", "another at work",
+                "Wait for it, or give `--output-dir` another folder",
+            ) from None
         path.touch()
         self._file = path.open("r+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
-        except OSError:
-            self._file.close()
-            raise ValueError(
-                f"`{path}` must be written by one sweep. Found another at work. "
-                "Wait for it, or give `--output-dir` another folder."
-            ) from None
         self._file.truncate(self._file.read().rfind(b"\n") + 1)
         self._file.seek(0, os.SEEK_END)
 
@@ -102,8 +105,9 @@ class Store:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let another sweep write it."""
         self._file.close()
+        self._lock.release()
 
 
 def read_runs(folder: Path) -> dict[str, Run]:
