@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from .aggregators import AGGREGATORS
 from .attacks import ATTACKS
+from .cost import seconds
 from .errors import requirement
 from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
@@ -46,6 +47,7 @@ class _Choice:
     most: int | None
     value: float | None
     cost: str
+    seconds: float | None
     verdict: str = ""
 
 
@@ -61,13 +63,17 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         )
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
-    table = Table(Column("rule", no_wrap=True), "needs", "most f", "lambda", "cost", "verdict")
+    table = Table(
+        Column("rule", no_wrap=True), "needs", "most f", "lambda", "cost",
+        Column("time", no_wrap=True), "verdict",
+    )
     for choice in choices:
         # One argument a line, so that names are whole in a narrow terminal.
         name = choice.name.replace("(", "(\n").replace(", ", ",\n")
         table.add_row(
             escape(name), choice.need, "-" if choice.most is None else str(choice.most),
-            _number(choice.value), choice.cost, _verdict(choice, choices, n, f),
+            _number(choice.value), choice.cost, _duration(choice.seconds),
+            _verdict(choice, choices, n, f),
             style="dim" if choice.order[0] > 1 else None,
         )
     console = Console()
@@ -77,7 +83,8 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         return
     console.print(
         f"No rule has a lambda below f / (n - f) = {floor:.3g}. Put in front of a rule, as in "
-        f"`nnm | cwtm`: {', '.join(PREAGGREGATORS)}; no lambda is proven here for chains."
+        f"`nnm | cwtm`: {', '.join(PREAGGREGATORS)}; no lambda is proven here for chains. "
+        "Times are estimates in seconds, from the cost and a short calibration here."
     )
 
 
@@ -160,13 +167,29 @@ def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
         # What a rule can't do without does not bear on its needs and its lambda.
         example = rule(**dict.fromkeys(required(rule), 1))
     except (ValueError, TypeError):  # a user's own, of which 1 is no argument
-        return _Choice((1, 0.0, name), name, rule.need, None, None, cost)
+        return _Choice((1, 0.0, name), name, rule.need, None, None, cost, None)
+    estimate = _seconds(cost, n, f, d, example)
+    slowness = float("inf") if estimate is None else estimate
     most = largest_f(example, n)
     if not example.admits(n, f):
-        return _Choice((3, 0.0, name), name, example.need, most, None, cost)
+        return _Choice((3, 0.0, name), name, example.need, most, None, cost, None)
     value = example.coefficient(n, f, d)
     group = 1 if value is None else 2 if value == float("inf") else 0
-    return _Choice((group, value or 0.0, name), name, example.need, most, value, cost)
+    rank = slowness if value is None or group == 2 else value
+    return _Choice((group, rank, name), name, example.need, most, value, cost, estimate)
+
+
+def _seconds(cost: str, n: int, f: int, d: int, rule: Aggregator) -> float | None:
+    if f > n or cost == "-":
+        return None
+    try:
+        return seconds(cost, n, f, d, vars(rule))
+    except (ValueError, OverflowError):  # a user's own terms
+        return None
+
+
+def _duration(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 1e-3 else f"{value:.2g}"
 
 
 def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from flwr_resam.aggregators import AGGREGATORS
 from flwr_resam.attacks import ATTACKS
 from flwr_resam.cli import app
+from flwr_resam.cost import seconds
 
 
 def run(*words, columns="200", **environment):
@@ -23,12 +24,31 @@ def test_rules_are_sorted_by_what_they_promise():
     assert sorted(names) == sorted(AGGREGATORS)
     assert names.index("mda") < names.index("gm") < names.index("cwmed") < names.index("mean")
     table = dict(zip(names, lines, strict=True))
-    assert [cell.strip() for cell in table["mda"][2:-1]] == [
-        "n > 2f", "12", "0.5", "O(n^2 d)", "least proven lambda"
-    ]
+    cells = [cell.strip() for cell in table["mda"][2:-1]]
+    assert cells[:4] == ["n > 2f", "12", "0.5", "O(n^2 d + n^2 log n)"]
+    assert cells[-1] == "least proven lambda"
+    assert 0.0 < float(table["mda"][6].replace("<", "")) < 1e3
     assert table["cwtm"][4].strip() == "2.236"  # f / (n - f) 2 sqrt(n - f)
-    assert "no guarantee" in table["mean"][6]
+    assert "no guarantee" in table["mean"][-2]
     assert "f / (n - f) = 0.25" in result.stdout
+
+
+def test_each_rule_says_what_it_costs_in_terms_that_have_a_value():
+    result = run("rules", "--n", "15", "--f", "5", "--dim", "1e4")
+    rows = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
+    times = {row[1].strip(): row[6].strip() for row in rows if row[2].strip()}
+    admitted = [name for name in times if name != "bulyan"]  # which 15 rows are too few for
+    assert [name for name in admitted if times[name] in ("", "-")] == []
+    with pytest.raises(ValueError, match=r"`speed` has no value"):
+        seconds("O(n d + speed)", 15, 5, 100, {})
+    with pytest.raises(ValueError, match="is no product"):
+        seconds("O(n / d)", 15, 5, 100, {})
+
+
+def test_rules_with_a_proven_lambda_fit_one_screen():
+    result = run("rules", "--n", "25", "--f", "5", columns="80")
+    names = [line.split("│")[1].strip() for line in result.stdout.splitlines()[:24] if "│" in line]
+    assert {"mda", "gm", "krum*", "cwtm", "meamed", "cwmed"} <= set(names)
 
 
 def test_rules_that_do_not_admit_so_many_faults_come_last():

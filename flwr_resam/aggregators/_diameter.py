@@ -107,7 +107,7 @@ def _best_ball(squared: NDArray[np.float64], m: int) -> tuple[list[int], float]:
         radii[row] = np.partition(squared[row], m - 1)[m - 1]
     best, closer = int(np.argmin(radii)), np.arange(n)
     while len(closer):
-        diameter = _diameter(squared, np.flatnonzero(inside[best]))
+        diameter = _diameter(squared, np.flatnonzero(inside[best]).tolist())
         closer = closer[_clear(squared >= diameter, inside[closer])]
         if len(closer):
             best = int(closer[np.argmin(radii[closer])])
@@ -123,7 +123,7 @@ def _clear(far: NDArray[np.bool_], inside: NDArray[np.float32]) -> NDArray[np.bo
     return np.asarray(~(pairs * among).any(axis=1))
 
 
-def _diameter(squared: NDArray[np.float64], rows: list[int] | NDArray[np.intp]) -> float:
+def _diameter(squared: NDArray[np.float64], rows: list[int]) -> float:
     return float(squared[np.ix_(rows, rows)].max())
 
 

@@ -26,7 +26,7 @@ class ByzantineSGD(Aggregator):
     ``||B_i - B_med|| <= T_B`` and ``||x_i - x_med|| <= 4 V``, where B_med and x_med are the
     points that have more than half of the others nearest, ``T_B = 4 V sqrt(T C)``,
     ``T_A = D T_B`` and ``C = log(16 n T / delta)``. Where no good node has sent a row, the
-    result is zero. Complexity O(n^2 d); memory a vector a node and theta_1. Needs
+    result is zero. Complexity O(2 n^2 d + 3 n d); memory a vector a node and theta_1. Needs
     n > 2f. No lambda exists for f > 0: rows may stray by a fixed length.
 
     Alistarh, Allen-Zhu and Li, "Byzantine stochastic gradient descent", 2018, Algorithm 1. The

@@ -16,7 +16,7 @@ from ..rule import WeightRule
 class Krum(WeightRule):
     """The row of least sum of squared distances to its n - f - 2 nearest other rows.
 
-    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3; `KrumStar` needs n > 2f only and has a
+    Complexity O(n^2 d + n^2 log n). Needs n >= 2f + 3; `KrumStar` needs n > 2f only and has a
     lambda, of which none is proven here. Of rows with equal scores the first wins.
 
     Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",

@@ -17,7 +17,7 @@ from ..rule import WeightRule
 class KrumStar(WeightRule):
     """The row of least sum of squared distances to its n - f nearest rows, itself included.
 
-    Complexity O(n^2 (d + log n)). Needs n > 2f (Krum of 2017, with n - f - 2 neighbours, needs
+    Complexity O(n^2 d + n^2 log n). Needs n > 2f (Krum of 2017, with n - f - 2 neighbours, needs
     n >= 2f + 3). Of rows with equal scores the first wins.
     lambda = 1 + sqrt((n - f) / (n - 2f)).
 

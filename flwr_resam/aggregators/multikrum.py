@@ -18,7 +18,7 @@ from .krum import krum_scores
 class MultiKrum(WeightRule):
     """The mean of the m rows of best Krum score.
 
-    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3 and m <= n - f - 2. No lambda is proven.
+    Complexity O(n^2 d + n^2 log n). Needs n >= 2f + 3 and m <= n - f - 2. No lambda is proven.
     Of rows with equal scores the first ones are taken.
 
     Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",

@@ -31,7 +31,7 @@ class Safeguard(Aggregator):
     the window, so that nobody is dropped for rounding. With n = 2f + 1, f copies of one honest
     row are a majority at one point together with it, and everyone else is dropped for good:
     give thresholds then, or have n > 2f + 1.
-    Complexity O(n^2 d); memory two vectors a node. Needs n > 2f. No lambda is proven;
+    Complexity O(2 n^2 d + 6 n d); memory two vectors a node. Needs n > 2f. No lambda is proven;
     none exists for given thresholds, which let rows stray by a fixed length.
 
     Allen-Zhu, Ebrahimianghazani, Li and Alistarh, "Byzantine-resilient non-convex stochastic
