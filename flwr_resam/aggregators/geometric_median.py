@@ -97,7 +97,7 @@ def _triangular(scaled: NDArray[np.float64]) -> NDArray[np.float64] | None:
     scaled = scaled.copy()
     scaled[zero, zero] = 1.0  # a dimension of its own, in which it is put back to zero
     try:
-        points: NDArray[np.float64] = np.linalg.cholesky(scaled)
+        points = np.asarray(np.linalg.cholesky(scaled), dtype=np.float64)
     except np.linalg.LinAlgError:
         return None
     if np.diagonal(points).min() < _SPAN:
