@@ -93,7 +93,7 @@ def smallest_diameter(
         return Subset(list(range(m)))
     graph = _farther_than(squared, levels[high])
     return Subset(
-        _least_sum(squared, graph, budget, tie_nodes)
+        _least_sum(squared, graph, budget, tie_nodes // node_cost(n))
         or _first_in_order(graph, kept, budget, tie_nodes)
     )
 
@@ -164,7 +164,6 @@ def _least_sum(
             degrees = {v: (graph[v] & alive).bit_count() for v in degrees}
         if forced:
             continue
-        nodes -= node_cost(sum(map(bool, degrees.values()))) - 1
         top = max(degrees, key=degrees.__getitem__, default=-1)
         if top >= 0 and degrees[top] > 0:
             if cover_bound(graph, alive) > left:
