@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from .aggregators import AGGREGATORS
 from .attacks import ATTACKS
+from .cost import seconds
 from .doctor import findings
 from .errors import requirement
 from .parse import parse_rule
@@ -64,14 +65,22 @@ class _Choice:
     value: float | None
     kappa: float | None
     cost: str
-    verdict: str = ""
+    seconds: float | None
 
 
 @app.command()
-def rules(n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "") -> None:
+def rules(
+    n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each rule computes, in place of numbers.")
+    ] = False,
+) -> None:
     """Compare all rules for n rows of which f may be arbitrary, the best proven first."""
     try:
         load_plugins(plugins)
+        if explain:
+            _explain()
+            return
         d = _whole("dim", dim)
         floor = lower_bound(n, f)
         choices = sorted(
@@ -81,16 +90,18 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "") -> None:
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
     table = Table(
-        Column("rule", no_wrap=True), "needs", "most f", "lambda", "kappa", "cost", "verdict"
+        Column("rule", no_wrap=True), "needs", Column("lambda", no_wrap=True),
+        Column("kappa", no_wrap=True), "cost", Column("seconds", no_wrap=True),
     )
     for choice in choices:
         # One argument a line, so that names are whole in a narrow terminal.
         name = choice.name.replace("(", "(\n").replace(", ", ",\n")
+        lambda_ = _number(choice.value)
+        if choice.order[0] == 3:
+            lambda_ = "no f" if choice.most is None else f"f <= {choice.most}"
         table.add_row(
-            escape(name), choice.need, "-" if choice.most is None else str(choice.most),
-            _number(choice.value), _number(choice.kappa), choice.cost,
-            _verdict(choice, choices, n, f),
-            style="dim" if choice.order[0] > 1 else None,
+            escape(name), choice.need, lambda_, _number(choice.kappa), choice.cost,
+            _duration(choice.seconds), style="dim" if choice.order[0] > 1 else None,
         )
     console = Console()
     console.print(table)
@@ -104,7 +115,10 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "") -> None:
     )
     console.print(
         f"With `nnm` in front lambda is {2 * f / (n - f):.3g} (1 + lambda), "
-        f"kappa {8 * f / (n - f):.3g} (1 + kappa), or less."
+        f"kappa {8 * f / (n - f):.3g} (1 + kappa), or less. "
+        "-: nothing is proven; none: no bound exists. "
+        "Seconds are estimates, from the cost and a short calibration here. `--explain` says what "
+        "each rule computes."
     )
 
 
@@ -280,6 +294,13 @@ def doctor() -> None:
         typer.echo(f"{name:{width}}  {value}")
 
 
+def _explain() -> None:
+    table = Table("rule", "its result")
+    for rule in (*AGGREGATORS.values(), *PREAGGREGATORS.values()):
+        table.add_row(escape(usage(rule)), escape(_first_sentence(rule)))
+    Console().print(table)
+
+
 def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
     name, found = usage(rule), _COST.search(inspect.getdoc(rule) or "")
     cost = " ".join(found[1].split()) if found else "-"
@@ -287,29 +308,29 @@ def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
         # What a rule can't do without does not bear on its needs and its lambda.
         example = rule(**dict.fromkeys(required(rule), 1))
     except (ValueError, TypeError):  # a user's own, of which 1 is no argument
-        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost)
+        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost, None)
+    estimate = _seconds(cost, n, f, d, example)
+    slowness = float("inf") if estimate is None else estimate
     most = largest_f(example, n)
     if not example.admits(n, f):
-        return _Choice((3, 0.0, name), name, example.need, most, None, None, cost)
+        return _Choice((3, 0.0, name), name, example.need, most, None, None, cost, None)
     value, kappa = example.coefficient(n, f, d), example.kappa(n, f, d)
     group = 1 if value is None else 2 if value == float("inf") else 0
-    return _Choice((group, value or 0.0, name), name, example.need, most, value, kappa, cost)
+    rank = slowness if value is None or group == 2 else value
+    return _Choice((group, rank, name), name, example.need, most, value, kappa, cost, estimate)
 
 
-def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:
-    group = choice.order[0]
-    if group == 3:
-        return f"not for n = {n}, f = {f}"
-    if group == 2:
-        return "no guarantee exists"
-    if group == 1:
-        return "nothing proven; audit it"
-    least = choices[0].value or 0.0
-    if f == 0 or choice.value is None:
-        return "no fault to tolerate"
-    if choice.value <= least:
-        return "least proven lambda"
-    return f"{choice.value / least:.1f} times the least"
+def _seconds(cost: str, n: int, f: int, d: int, rule: Aggregator) -> float | None:
+    if f > n or cost == "-":
+        return None
+    try:
+        return seconds(cost, n, f, d, vars(rule))
+    except (ValueError, OverflowError):  # a user's own terms
+        return None
+
+
+def _duration(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 1e-3 else f"{value:.2g}"
 
 
 def _first_sentence(kind: type[Rule] | type[Any]) -> str:
