@@ -36,6 +36,7 @@ from .server.log import (
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
+from .server.root import Root
 from .server.sampling import connected, instructions
 from .server.settings import Configured, Rate, Settings, check_model
 from .wire.flower import logger
@@ -94,6 +95,11 @@ class Resam(Configured, FedAvg):
         Rounds between checkpoints in ``output_dir``; 0 writes none.
     buffers : collection of str, optional
         The arrays that hold statistics, as for `momentum_mod`; aggregated by `Median`.
+    root : callable or None (default: None)
+        For `FLTrust`, which compares rows with one of the server's own: a function of the round and
+        the model (an ArrayRecord) that returns the server's update as an ArrayRecord of the same
+        names, shapes and dtypes, such as ``weights before - weights after`` training on data that
+        the server trusts; a momentum of it where nodes send momentum.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
@@ -143,6 +149,7 @@ class Resam(Configured, FedAvg):
         optimizer: Optimizer | None = None,
         patience: float = 10.0,
         connect_timeout: float = 600.0,
+        root: Root | None = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
         min_train_nodes: int | None = None,
@@ -164,7 +171,7 @@ class Resam(Configured, FedAvg):
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
             weight_decay=weight_decay, optimizer=optimizer, device=device, seed=seed,
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
-            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
+            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every, root=root,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
             min_evaluate_nodes=min_evaluate_nodes,
         )

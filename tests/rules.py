@@ -11,8 +11,10 @@ ARGUMENTS = {
     "monna": "trusted=0",
     "byzantine-sgd": "deviation=1.0, diameter=10.0, rounds=100",
     "clipping": "radius=1.0",
+    "fltrust": "trusted=0",
+    "flame": "noise=0.0",
 }
-"""For the rules that can't be made without."""
+"""For the rules that can't be made without, and the noise of `flame` left out."""
 
 SIZES = [(1, 0), (3, 1), (5, 2), (7, 1), (8, 3), (11, 2)]
 

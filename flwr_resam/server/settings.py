@@ -19,6 +19,7 @@ from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
 from ..wire.buffers import checked_buffers
 from .quorum import effective_faults
+from .root import Root, check_root
 
 Rate = Callable[[int], float]
 
@@ -59,6 +60,7 @@ class Settings:
     min_train_nodes: int = 0
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 0
+    root: Root | None = None
 
     @classmethod
     def of(
@@ -109,6 +111,7 @@ class Settings:
                 "output_dir", "be given for checkpoints", "none", "Name a folder, or leave out "
                 "`checkpoint_every`",
             )
+        check_root(self.root, self.aggregator)
         self._settle_nodes()
 
     def _settle_nodes(self) -> None:
