@@ -11,17 +11,22 @@ ARGUMENTS = {
     "monna": "trusted=0",
     "byzantine-sgd": "deviation=1.0, diameter=10.0, rounds=100",
     "clipping": "radius=1.0",
-    "fltrust": "trusted=0",
-    "flame": "noise=0.0",
 }
-"""For the rules that can't be made without, and the noise of `flame` left out."""
+"""For the rules that can't be made without."""
+
+CHOSEN = {
+    "fltrust": "trusted=0",  # there is no row of the server's own
+    "flame": "noise=0.0",  # which is added to whatever the rule finds
+}
+"""For the rules that are tested in another form than their default one."""
 
 SIZES = [(1, 0), (3, 1), (5, 2), (7, 1), (8, 3), (11, 2)]
 
 
 def make(name):
     """The rule of a registry entry."""
-    text = f"{name}({ARGUMENTS[name]})" if name in ARGUMENTS else name
+    given = ARGUMENTS | CHOSEN
+    text = f"{name}({given[name]})" if name in given else name
     if name in PREAGGREGATORS:
         return parse_rule(f"{text} | mean").before[0]
     return parse_rule(text)
