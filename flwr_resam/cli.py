@@ -280,8 +280,8 @@ def attacks(plugins: Plugins = "") -> None:
     console = Console()
     console.print(table)
     console.print(
-        "The experiments' run-configs also take `label-flip` and `malformed(kind=...)`, which "
-        "clients carry out: see clients/byzantine."
+        "The experiments' run-configs also take `label-flip`, `backdoor` and "
+        "`malformed(kind=...)`, which clients carry out: see clients/byzantine."
     )
 
 

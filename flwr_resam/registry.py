@@ -32,6 +32,8 @@ _SPELT_OUT = {  # what papers, ByzFL, ByzPy, FLPoison and Flower write, in lette
     "foe-opt": "optimalinnerproductmanipulation optimalipm optimisedfoe",
     "alie-opt": "optimallittleisenough optimalalie optimisedalie",
     "sign-flip": "signflipping signflip sf", "label-flip": "labelflipping labelflip lf",
+    "fang-cwtm": "fang fangattack fangtrimmedmean", "agr": "agrtailored shejwalkar ndss",
+    "dnc": "divideandconquer", "hidden": "hiddenvulnerability",
     "non-finite": "inf nan infinity", "gaussian": "noise gaussiannoise random",
 }
 _MEANT = {other: name for name, others in _SPELT_OUT.items() for other in others.split()}

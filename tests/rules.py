@@ -15,10 +15,17 @@ ARGUMENTS = {
 }
 """For the rules that can't be made without."""
 
+CHOSEN = {
+    "fltrust": "trusted=0",  # there is no row of the server's own
+    "flame": "noise=0.0",  # which is added to whatever the rule finds
+}
+"""For the rules that are tested in another form than their default one."""
+
 
 def make(name):
     """The rule of a registry entry."""
-    text = f"{name}({ARGUMENTS[name]})" if name in ARGUMENTS else name
+    given = ARGUMENTS | CHOSEN
+    text = f"{name}({given[name]})" if name in given else name
     if name in PREAGGREGATORS:
         return parse_rule(f"{text} | mean").before[0]
     return parse_rule(text)

@@ -13,7 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
-from ..errors import LARGEST
+from ..errors import LARGEST, requirement
 from ..rows.geometry import Geometry
 from ..rows.threads import in_order, threads_for
 from ..rows.updates import Array, Updates
@@ -25,6 +25,20 @@ _CHUNK = 1 << 13  # columns
 def row_nodes(at: Round, n: int) -> tuple[int, ...]:
     """The node of each row; the row's number where nodes are unknown."""
     return at.nodes or tuple(range(n))
+
+
+def trusted_node(trusted: int, at: Round, n: int) -> int:
+    """The node that is trusted, by its number among those asked in the first round.
+
+    Without nodes it is the number of the row.
+    """
+    asked = at.asked or row_nodes(at, n)
+    if trusted >= len(asked):
+        raise requirement(
+            "trusted", "be less than the number of rows",
+            f"trusted = {trusted}, n = {len(asked)}", "Rows are numbered from 0",
+        )
+    return asked[trusted]
 
 
 def add_rows(

@@ -99,6 +99,9 @@ class Store:
             "loss": [float(f"{e.loss:.6g}") for e in run.evaluations],
             "seconds": [round(e.seconds, 2) for e in run.evaluations],
         }
+        rates = [e.attack_success for e in run.evaluations if e.attack_success is not None]
+        if rates:
+            columns["attack_success"] = [round(rate, 6) for rate in rates]
         line = {**asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2)}
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
@@ -124,5 +127,6 @@ def read_runs(folder: Path) -> dict[str, Run]:
 def _run(found: dict[str, Any]) -> Run:
     found["config"] = {**defaults(), **found["config"]}
     columns = found["evaluations"]
-    rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
+    names = [field.name for field in fields(Evaluation) if field.name in columns]
+    rows = zip(*(columns[name] for name in names), strict=True)
     return replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))

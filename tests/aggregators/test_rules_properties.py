@@ -30,6 +30,14 @@ EXCEPTIONS = {
     ("signmajority", "scale"): "signs have no size",
     ("signmajority", "identical"): "signs have no size",
     ("mean", "bounded"): "one row moves it anywhere",
+    ("dnc", "bounded"): "several rows go at once, so that a far one hides a near one",
+    ("fltrust", "permutation"): "the trusted row is given by its place",
+    ("fltrust", "translation"): "angles are taken about the origin",
+    ("flame", "translation"): "angles and norms are taken about the origin",
+    ("foolsgold", "translation"): "angles are taken about the origin",
+    ("foolsgold", "identical"): "whoever sends what others send counts nothing",
+    ("foolsgold", "bounded"): "a liar that no other resembles counts fully",
+    ("signguard", "translation"): "signs and norms are taken about the origin",
     ("bucketing", "permutation"): "the shuffle is drawn, not taken from the rows",
     ("arc", "translation"): "norms are taken about the origin",
     ("clipping", "translation"): "norms are taken about the origin",
@@ -95,8 +103,11 @@ def breaks(name, claim, rows, f):
         expected = np.array([2.0, 3.0, 9.0])
         got = apply(np.tile(expected, (len(rows), 1)))
     else:
-        rows[0] = 1e30
-        return np.linalg.norm(apply(rows)) > 1e20
+        for faulty in (1e30,), (-1e30,), (1e30, 1e28):  # of two the far one may hide the near one
+            rows[: len(faulty)] = np.array(faulty)[:, None]
+            if np.linalg.norm(apply(rows)) > 1e20:
+                return True
+        return False
     return not np.allclose(got, expected, rtol=1e-6)
 
 
@@ -129,6 +140,10 @@ def test_the_lambda_of_monna_holds_for_sets_with_the_trusted_row(n, f):
         ("cc", [9.0, 9.0, 9.0]),
         ("byzantine-sgd", [0.0, 0.0, 3.0]),
         ("signmajority", [9.0, 9.0, 9.0]),
+        ("fltrust", [1.0, 9.0, 9.0]),
+        ("flame", [9.0, 9.0, 1.0]),
+        ("foolsgold", [9.0, 9.0, 9.0]),
+        ("signguard", [9.0, 9.0, 1.0]),
         ("monna", [5.0, 0.0, 0.0]),
     ],
 )

@@ -128,7 +128,7 @@ def test_attacks_are_the_same_at_any_size_of_float64(name, size, width):
     """Up to the end of the range of rows; wide rows take compiled loops."""
     honest = np.tile([[1.0, 2.0], [1.5, 1.0], [0.5, 1.7], [1.2, 1.3]], width)
     attack = (ALIE(z=1.0) if name == "alie" else ATTACKS[name]()).against(TrimmedMean(), 1)
-    if width > 1 and name.endswith("-opt"):
+    if width > 1 and (name.endswith("-opt") or name in {"agr", "hidden"}):
         honest = honest[:, :200]
     rows = attack(honest * size, 1, at=Round(2))
     np.testing.assert_allclose(rows / size, attack(honest, 1, at=Round(2)), rtol=1e-9)
