@@ -28,8 +28,8 @@ class Safeguard(Aggregator):
     A threshold that is not given is 1.5 times the distance from the median point that holds
     more than half of the points, and at least ``1e-6 / |good_t|`` times the lower median of the
     rows' norms for each round of the window, so that nobody is dropped for rounding. With
-    n = 2f + 1, f copies of one honest row are a majority at one point together with it, and everyone else is
-    dropped for good: give thresholds then, or have n > 2f + 1.
+    n = 2f + 1, f copies of one honest row are a majority at one point together with it, and
+    everyone else is dropped for good: give thresholds then, or have n > 2f + 1.
     Complexity O(2 n^2 d + 6 n d); memory two vectors a node. Needs n > 2f. No lambda is proven;
     none exists for given thresholds, which let rows stray by a fixed length.
 
