@@ -79,7 +79,9 @@ class Resam(Configured, FedAvg):
     device : str or None (default: None)
         None aggregates with NumPy; "cpu", "cuda", ... with torch there.
     seed : int or None (default: None)
-        Makes node sampling and random rules repeatable.
+        Makes node sampling and random rules repeatable. Flower's simulation engine draws new node
+        ids in every run: there, start on ``PartitionedGrid(grid, num_nodes)``, so that the same
+        seed chooses the same nodes.
     max_skipped_rounds : int (default: 10)
         The run ends with an error after this many rounds in a row without enough valid
         replies.
