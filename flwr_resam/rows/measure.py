@@ -16,7 +16,7 @@ from .source import Array, Matrix
 
 _SAMPLE_COLUMNS = 2048
 _BLAS_COLUMNS = 2048  # of a block that BLAS multiplies
-_TALL = 128  # rows from which BLAS is faster than the compiled loop
+_TALL = 768  # rows from which BLAS is faster than the compiled loop
 _GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
 
 
