@@ -62,7 +62,7 @@ class Geometry:
 
     def squared_distances_to(self, row: int) -> NDArray[np.float64]:
         """``||x_i - x_row||**2``, shape (n,)."""
-        return self.squared_distances[row]
+        return np.asarray(self.squared_distances[row])
 
     def mix(self, mixing: NDArray[np.float64]) -> Geometry:
         """The geometry of ``mixing @ rows``: M G M^T, with the weight that is left on the origin.

@@ -28,12 +28,12 @@ class OfRows(Geometry):
         return self._source.n
 
     @cached_property
-    def gram(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def gram(self) -> NDArray[np.float64]:
         """The table: O(n^2 d)."""
         return measure(self._source).gram
 
     @cached_property
-    def squared_norms(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def squared_norms(self) -> NDArray[np.float64]:
         """``||x_i||**2``: O(n d)."""
         return squared_lengths(self._source)
 
@@ -58,12 +58,12 @@ class OfMixed(Geometry):
         return len(self._mixing)
 
     @cached_property
-    def gram(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def gram(self) -> NDArray[np.float64]:
         """The table, from that of the rows."""
         return Geometry(self._base.gram).mix(self._mixing).gram
 
     @cached_property
-    def squared_norms(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def squared_norms(self) -> NDArray[np.float64]:
         """Without the table where rows are scaled only."""
         mixing = self._mixing
         if mixing.shape[0] == mixing.shape[1]:
