@@ -29,6 +29,7 @@ class ClientSettings:
     dataset: str = setting("digits")
     data_dir: str = setting("")
     model: str = setting("")
+    validation_share: float = setting(0.0, least=0)
     partition: str = setting("homogeneous")
     seed: int = setting(0, least=0)
     num_nodes: int = setting(15, above=0)
@@ -39,6 +40,7 @@ class ClientSettings:
     local_steps: int = setting(1, above=0)
     local_learning_rate: float = setting(0.1, above=0.0)
     l2: float = setting(0.0, least=0)
+    norm_penalty: float = setting(0.0, least=0)
     clip_norm: float = setting(0.0, least=0)
     device: str = setting("")
 

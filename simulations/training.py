@@ -65,7 +65,10 @@ def run(
         checkpoint_every=experiment.checkpoint_every,
     )
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
-    dataset = data.load(experiment.dataset, experiment.data_dir)
+    dataset = data.load(
+        experiment.dataset, experiment.data_dir, experiment.validation_share,
+        validate=experiment.evaluate_on == "validation",
+    )
     share_of(dataset, ClientSettings.read(experiment.run_config()), 0)  # or raise, before a node
     with Recorder(experiment) as recorder:
         started = time.monotonic() - recorder.seconds

@@ -35,8 +35,11 @@ class Run:
         Whether it ended early, for not even honest nodes had finite vectors any more.
     error : str or None
         Why there is no result.
-    model : str
-        The sha256 of the final model, "" where there is none.
+    model_sha256 : str
+        Of the final model, "" where there is none.
+    byzantine_weight : float or None
+        Of the Byzantine rows in the aggregate, on average over the rounds: see
+        `runner.byzantine_weight`.
     """
 
     config: dict[str, Any]
@@ -45,7 +48,8 @@ class Run:
     seconds: float
     diverged: bool = False
     error: str | None = None
-    model: str = ""
+    model_sha256: str = ""
+    byzantine_weight: float | None = None
 
     @property
     def key(self) -> str:
@@ -96,7 +100,11 @@ class Store:
             "loss": [float(f"{e.loss:.6g}") for e in run.evaluations],
             "seconds": [round(e.seconds, 2) for e in run.evaluations],
         }
-        line = {**asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2)}
+        weight = run.byzantine_weight
+        line = {
+            **asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2),
+            "byzantine_weight": None if weight is None else float(f"{weight:.4g}"),
+        }
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -119,6 +127,8 @@ def read_runs(folder: Path) -> dict[str, Run]:
 
 def _run(found: dict[str, Any]) -> Run:
     found["config"] = {**defaults(), **found["config"]}
+    if "model" in found:  # its name before
+        found["model_sha256"] = found.pop("model")
     columns = found["evaluations"]
     rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
     return replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))

@@ -162,7 +162,7 @@ def test_a_grid_that_comes_along_can_run(path):
 def test_a_run_is_what_the_experiment_gives_and_a_failure_is_recorded(tmp_path, monkeypatch):
     experiment = read_grid(grid(tmp_path))[-1]
     run = run_one(experiment)
-    assert (run.error, run.diverged, len(run.evaluations), len(run.model)) == (None, False, 3, 64)
+    assert (run.error, run.diverged, len(run.evaluations), len(run.model_sha256)) == (None, False, 3, 64)
     assert run.evaluations[0].loss > run.evaluations[-1].loss
     monkeypatch.setattr("simulations.in_process.run", lambda *_: 1 / 0)
     assert run_one(experiment).error == "ZeroDivisionError: division by zero"
@@ -315,7 +315,7 @@ def test_a_sweep_that_is_killed_goes_on_and_gives_what_single_runs_give(tmp_path
     assert {key: after[key] for key in before} == before
     assert len((tmp_path / RESULTS).read_text().splitlines()) == len(experiments)
     alone = run_one(experiments[-1])
-    assert after[alone.key].model == alone.model
+    assert after[alone.key].model_sha256 == alone.model_sha256
 
 
 def test_a_folder_takes_one_sweep_at_a_time(tmp_path):
@@ -337,7 +337,7 @@ def test_a_sweep_spreads_over_a_cluster_of_two_nodes(two_ray_nodes, tmp_path):
     assert "nowhere" in runs[key_of(broken.run_config())].error
     assert all(runs[key_of(e.run_config())].error is None for e in experiments)
     alone = run_one(experiments[-1])
-    assert runs[alone.key].model == alone.model
+    assert runs[alone.key].model_sha256 == alone.model_sha256
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "{", '{"config": 1, "evaluations": {}}'])
