@@ -1,29 +1,61 @@
-"""`sweep` and `figures`: many experiments, and what they show together."""
+"""`tune`, `sweep` and `figures`: many experiments, and what they show together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from flwr_resam.errors import requirement
 from simulations.commands.shared import RunConfig, console, failure, progress_bar, read_overrides
+from simulations.experiment import Experiment
 from simulations.sweep.evidence import draw
-from simulations.sweep.grid import read_grid
+from simulations.sweep.grid import key_of, read_grid, read_tuning
 from simulations.sweep.runner import missing
 from simulations.sweep.runner import sweep as run_sweep
 from simulations.sweep.store import RESULTS, Run, read_runs
+from simulations.sweep.tuning import CHOICE, TRIALS, choose, read_choice
+
+GridFile = Annotated[Path, typer.Argument(help="A TOML file, as in simulations/grids.")]
+ResultsDir = Annotated[
+    Path | None, typer.Option(help="Folder for the results; results/ and the grid's name.")
+]
+Address = Annotated[
+    str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
+]
+
+
+def tune(grid: GridFile, output_dir: ResultsDir = None, address: Address = "") -> None:
+    """Choose learning rate and beta on held-out examples, by the worst case over attacks.
+
+    GRID is a TOML file, as in simulations/grids; its [tune] says what to try.
+    A sweep into the same folder takes the rates.
+    """
+    folder = output_dir or Path("results") / grid.stem
+    try:
+        experiments = read_tuning(grid)
+        _run(experiments, folder / TRIALS, address)
+        known = read_runs(folder / TRIALS)
+        choice = choose([known[key_of(each.run_config())] for each in experiments])
+        choice.write(folder)
+    except (ValueError, TypeError, OSError) as error:
+        raise failure(str(error), code=2) from None
+    table = Table("beta", "learning rate")
+    for beta, rate in choice.learning_rate.items():
+        table.add_row(f"{beta:g}", f"{rate:g}")
+    console.print(table)
+    for rule, beta in choice.beta.items():
+        console.print(f"{rule}: beta = {beta:g}")
+    console.print(f"The choice is in {folder / CHOICE}")
 
 
 def sweep(
-    grid: Annotated[Path, typer.Argument(help="A TOML file, as in simulations/grids.")],
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the results; results/ and the grid's name.")
-    ] = None,
-    address: Annotated[
-        str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
-    ] = "",
+    grid: GridFile,
+    output_dir: ResultsDir = None,
+    address: Address = "",
     run_config: RunConfig = None,
 ) -> None:
     """Run every combination of a grid that has no result yet, each as a Ray task.
@@ -31,13 +63,22 @@ def sweep(
     GRID is a TOML file, as in simulations/grids.
 
     What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone.
+    Where `tune` has chosen rates for this folder, they are taken.
     """
     folder = output_dir or Path("results") / grid.stem
     try:
         experiments = read_grid(grid, read_overrides(run_config))
-        left = missing(experiments, folder)
+        if choice := read_choice(folder):
+            experiments = choice.applied(experiments)
+            console.print(f"Learning rates as {folder / CHOICE} has them")
+        _run(experiments, folder, address)
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None
+    console.print(f"Now: python -m simulations figures {folder}")
+
+
+def _run(experiments: Sequence[Experiment], folder: Path, address: str) -> None:
+    left = missing(experiments, folder)
     console.print(f"{len(experiments)} runs, {len(left)} to do; results in {folder / RESULTS}")
     failed: list[Run] = []
     with progress_bar("run") as progress:
@@ -54,15 +95,11 @@ def sweep(
         except ConnectionError as error:
             progress.stop()
             raise failure(f"`--address {address}` leads to no Ray cluster: {error}") from None
-        except ValueError as error:
-            progress.stop()
-            raise failure(str(error), code=2) from None
     if failed:
         raise failure(
             f"{len(failed)} of {len(left)} runs failed, the first with {failed[0].error}. "
             "The same command tries them again."
         )
-    console.print(f"Now: python -m simulations figures {folder}")
 
 
 def figures(

@@ -97,10 +97,11 @@ class Seeds:
 def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
     """The runs that have a result, by setting."""
     groups: dict[str, list[Run]] = {}
+    told = not _one_rate_a_beta(runs)
     for run in runs:
         if run.error is None and run.evaluations:
-            groups.setdefault(json.dumps(_rest(run), sort_keys=True), []).append(run)
-    configs = [_rest(own[0]) for own in groups.values()]
+            groups.setdefault(json.dumps(_rest(run, told), sort_keys=True), []).append(run)
+    configs = [_rest(own[0], told) for own in groups.values()]
     told_by = tuple(
         key for key in (configs[0] if configs else ())
         if key != "num-malicious-nodes" and len({json.dumps(c.get(key)) for c in configs}) > 1
@@ -111,8 +112,20 @@ def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
     ]
 
 
-def _rest(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in _COMPARED}
+def _rest(run: Run, rate: bool) -> dict[str, Any]:
+    config = run.config
+    rest = {key: value for key, value in config.items() if key not in _COMPARED}
+    if not rate:
+        del rest["learning-rate"]
+    return rest
+
+
+def _one_rate_a_beta(runs: Sequence[Run]) -> bool:
+    """Whether beta decides the learning rate, as where `tune` chose it."""
+    rates: dict[float, set[float]] = {}
+    for run in runs:
+        rates.setdefault(float(run.config["beta"]), set()).add(float(run.config["learning-rate"]))
+    return all(len(own) == 1 for own in rates.values())
 
 
 def by_cell(runs: Sequence[Run]) -> dict[Cell, list[Run]]:
