@@ -110,10 +110,13 @@ def figures(
     rule: Annotated[
         list[str] | None, typer.Option(help="Draw this rule's curves, and others so given.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Show nothing of this rule, and others so given.")
+    ] = None,
 ) -> None:
     """Draw a sweep: accuracy over rounds, a heat map of rule and attack, and a table.
 
-    FOLDER is where a sweep wrote its results.
+    FOLDER is where a sweep wrote its results. A rule that fails without an attack is refused.
     """
     try:
         runs = list(read_runs(folder).values())
@@ -123,8 +126,37 @@ def figures(
                 "runs that failed only" if runs else "no run",
                 f"Run `python -m simulations sweep GRID --output-dir {folder}` first",
             )
-        made = draw(runs, output_dir or folder, rule or [])
+        made = draw(runs, output_dir or folder, rule or [], leave_out or [])
     except ValueError as error:
         raise failure(str(error), code=2) from None
     for path in made:
         console.print(str(path))
+
+
+def results(
+    folder: Annotated[Path, typer.Argument(help="Where a sweep wrote its results.")],
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the whole frame there, a row a run.")
+    ] = None,
+) -> None:
+    """Show a sweep as a table: the accuracy by attack, or all of it as CSV.
+
+    FOLDER is where a sweep wrote its results. In Python: simulations.sweep.frame.read_frame.
+    """
+    from simulations.sweep.frame import read_frame
+
+    try:
+        found = read_frame(folder)
+        if found.empty:
+            raise requirement(
+                str(folder / RESULTS), "hold a result", "no run",
+                f"Run `python -m simulations sweep GRID --output-dir {folder}` first",
+            )
+        if csv is not None:
+            found.to_csv(csv, index=False)
+    except (ValueError, OSError) as error:
+        raise failure(str(error), code=2) from None
+    by = ["num-malicious-nodes", "partition", "aggregator", "beta"]
+    console.print((100 * found.pivot_table("accuracy", by, "attack")).round(1).to_string())
+    if csv is not None:
+        console.print(f"{len(found)} runs in {csv}")
