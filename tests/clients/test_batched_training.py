@@ -22,7 +22,7 @@ def settings_of(root, **changes):
     return ClientSettings.read(experiment.run_config())
 
 
-@pytest.mark.parametrize("changes", [{}, {"l2": 0.1}, {"clip_norm": 0.5}, {"l2": 0.1, "clip_norm": 2.0}])
+@pytest.mark.parametrize("changes", [{}, {"norm_penalty": 0.1}, {"l2": 0.1}, {"clip_norm": 0.5}, {"l2": 0.1, "clip_norm": 2.0}])
 @pytest.mark.parametrize("flip_labels", [False, True])
 def test_each_client_gets_its_own_update(changes, flip_labels, small_mnist, monkeypatch):
     settings = settings_of(small_mnist, **changes)
