@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .parse import parse_attack, parse_rule
     from .server.checkpoint import CheckpointError
     from .server.quorum import QuorumLostError
+    from .server.rounds import RoundReport
     from .strategy import Resam
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PartitionedGrid",
     "QuorumLostError",
     "Resam",
+    "RoundReport",
     "Schedule",
     "WorkerMomentum",
     "Yogi",
@@ -55,6 +57,7 @@ _HOMES = {
     "PartitionedGrid": "grids",
     "QuorumLostError": "server.quorum",
     "Resam": "strategy",
+    "RoundReport": "server.rounds",
     "Schedule": "attacks.schedule",
     "WorkerMomentum": "momentum",
     "Yogi": "optimizers",

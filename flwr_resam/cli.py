@@ -20,15 +20,27 @@ from .errors import requirement
 from .parse import parse_rule
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
+from .resilience import (
+    Criterion,
+    check_size,
+    coordinates,
+    largest_f,
+    lower_bound,
+    resilience_coefficient,
+)
 from .resilience import audit as search
-from .resilience import check_size, largest_f, lower_bound, resilience_coefficient
 from .rule import Aggregator, Rule
+from .sampling_odds import least_f, least_sample, sampling_failure
 from .spelling import required, signature, usage
+from .watch import html as page
+from .watch import view
+from .watch.page import data as as_json
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
+_LOOK = 3  # the exit code where a node needs a look
 _COST = re.compile(r"Complexity\s+(O\((?:[^()]|\([^()]*\))*\))")
 
 Nodes = Annotated[int, typer.Option("--n", help="Rows: the nodes that answer a round.")]
@@ -45,6 +57,7 @@ class _Choice:
     need: str
     most: int | None
     value: float | None
+    kappa: float | None
     cost: str
     verdict: str = ""
 
@@ -61,13 +74,16 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         )
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
-    table = Table(Column("rule", no_wrap=True), "needs", "most f", "lambda", "cost", "verdict")
+    table = Table(
+        Column("rule", no_wrap=True), "needs", "most f", "lambda", "kappa", "cost", "verdict"
+    )
     for choice in choices:
         # One argument a line, so that names are whole in a narrow terminal.
         name = choice.name.replace("(", "(\n").replace(", ", ",\n")
         table.add_row(
             escape(name), choice.need, "-" if choice.most is None else str(choice.most),
-            _number(choice.value), choice.cost, _verdict(choice, choices, n, f),
+            _number(choice.value), _number(choice.kappa), choice.cost,
+            _verdict(choice, choices, n, f),
             style="dim" if choice.order[0] > 1 else None,
         )
     console = Console()
@@ -76,8 +92,13 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
         console.print("No rule tolerates f >= n / 2: ask more nodes, or lower f.")
         return
     console.print(
-        f"No rule has a lambda below f / (n - f) = {floor:.3g}. Put in front of a rule, as in "
-        f"`nnm | cwtm`: {', '.join(PREAGGREGATORS)}; no lambda is proven here for chains."
+        f"No rule has a lambda below f / (n - f) = {floor:.3g}, or a kappa below "
+        f"f / (n - 2f) = {lower_bound(n, f, 'kappa'):.3g}. Put in front of a rule, as in "
+        f"`nnm | cwtm`: {', '.join(PREAGGREGATORS)}."
+    )
+    console.print(
+        f"With `nnm` in front lambda is {2 * f / (n - f):.3g} (1 + lambda), "
+        f"kappa {8 * f / (n - f):.3g} (1 + kappa), or less."
     )
 
 
@@ -87,32 +108,39 @@ def audit(
     n: Nodes,
     f: Faults,
     dim: Annotated[
-        float, typer.Option(
-            help="Coordinates of the rows. Few are best: the rule is evaluated thousands of times."
+        float | None, typer.Option(
+            help="Coordinates of the rows, n by default. Few are best: the rule is evaluated "
+            "thousands of times."
         )
-    ] = 1,
+    ] = None,
     trials: Annotated[int, typer.Option(help="How often to evaluate the rule.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    criterion: Annotated[
+        Criterion, typer.Option(help="How far a rule is bent by the honest rows' diameter, or by "
+                                "their mean squared distance from their mean.")
+    ] = "lambda",
 ) -> None:
-    """Search for the rows on which a rule is worst: observed, proven and least lambda.
+    """Search for the rows on which a rule is worst: observed, proven and least lambda or kappa.
 
     RULE is a rule or chain by name, such as 'nnm | cwtm'.
     """
     try:
-        d = _whole("dim", dim)
+        d = coordinates(max(1, n)) if dim is None else _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
         parsed = parse_rule(rule)
-        proven, floor = resilience_coefficient(parsed, n, f, d), lower_bound(n, f)
+        proven = resilience_coefficient(parsed, n, f, d, criterion)
+        floor = lower_bound(n, f, criterion)
         check_size("dim", n, d)
         with _progress_bar() as progress:
             task = progress.add_task("searching", total=trials)
             found = search(
-                parsed, n, f, d, trials=trials, seed=seed, on_trial=lambda: progress.advance(task)
+                parsed, n, f, d, trials=trials, seed=seed, criterion=criterion,
+                on_trial=lambda: progress.advance(task),
             )
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
-    table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below")
+    table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below", title=criterion)
     table.add_row(
         escape(str(parsed)), str(n), str(f), str(d), _number(found.ratio), _number(proven),
         f"{floor:.4g}",
@@ -124,15 +152,93 @@ def audit(
 
 
 @app.command()
+def sample(
+    nodes: Annotated[int, typer.Option(help="N: how many nodes there are.")],
+    byzantine: Annotated[int, typer.Option(help="How many of them may lie.")],
+    rounds: Annotated[int, typer.Option(help="How many rounds, each with a sample of its own.")],
+    failure: Annotated[
+        float, typer.Option(help="How probable it may be that in some round more than f lie.")
+    ] = 1e-3,
+    rule: Annotated[str, typer.Option(help="The rule, which says what n and f must be.")] = "mda",
+    n: Annotated[int, typer.Option("--n", help="Look at this size of a sample.")] = 0,
+    f: Annotated[int, typer.Option("--f", help="With --n: how probable more than f are.")] = -1,
+) -> None:
+    """How many nodes to ask in a round so that the liars among them stay within f in all rounds."""
+    try:
+        if f >= 0:
+            chance = sampling_failure(nodes, byzantine, n, f, rounds)
+            Console().print(
+                f"Asking {n} of {nodes} nodes, {byzantine} of them Byzantine: more than {f} lie in "
+                f"some of {rounds} rounds with probability {chance:.4g}."
+            )
+            return
+        least = least_sample(nodes, byzantine, rounds, failure, parse_rule(rule).admits)
+        sizes = sorted({min(nodes, size * least.n) for size in (1, 2, 4, 8)} | {nodes})
+        found = [
+            least_f(nodes, byzantine, size, rounds, failure) for size in ([n] if n else sizes)
+        ]
+    except (ValueError, TypeError) as error:
+        raise _fail(error) from None
+    table = Table("n asked", "f", "f / n", "no rule below", "fails with probability")
+    for each in found:
+        floor = f"{each.floor:.3g}" if 2 * each.f < each.n else "no rule: f >= n / 2"
+        table.add_row(
+            str(each.n), str(each.f), f"{each.f / each.n:.2f}", floor, f"{each.failure:.2g}"
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{byzantine / nodes:.2f} of the nodes are Byzantine; what f / n is above that is the cost "
+        f"of asking few. The fewest that `{escape(rule)}` admits: Resam({least.f}, "
+        f"fraction_train={least.n / nodes:.3g}, min_train_nodes={least.n}, "
+        f"min_available_nodes={nodes})."
+    )
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write the page of `watch` to this file, too.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
 ) -> None:
     """Show what each node did in a run, those to look at first, as a table and a picture.
 
-    FOLDER is the `output_dir` of a run.
+    FOLDER is the `output_dir` of a run. The exit code is 3 where a node needs a look, else 0.
     """
     try:
-        write_report(folder)
+        if html is not None or json:
+            seen = view(folder)
+            if html is not None:
+                html.write_text(page(seen), encoding="utf-8")
+                Console(stderr=True).print(f"Page {html}", markup=False, soft_wrap=True)
+        if json:
+            typer.echo(as_json(seen))
+            suspects = bool(seen.suspects)
+        else:
+            suspects = any(row.remarks for row in write_report(folder))
+    except (ValueError, ImportError, OSError) as error:
+        raise _fail(error) from None
+    if suspects:
+        raise typer.Exit(_LOOK)
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run, also one to come.")],
+    port: Annotated[int, typer.Option(help="On the loopback interface.")] = 8765,
+) -> None:
+    """Show a run in the browser while it goes on: metrics, nodes by round, whom to look at.
+
+    FOLDER is the `output_dir` of a run. Numbers for Prometheus are under /metrics.
+    """
+    try:
+        from .watch.server import serve
+
+        serve(folder, port, lambda address: Console().print(
+            f"Watching {folder} at {address} (Ctrl-C ends it)", markup=False, soft_wrap=True
+        ))
     except (ValueError, ImportError, OSError) as error:
         raise _fail(error) from None
 
@@ -160,13 +266,13 @@ def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
         # What a rule can't do without does not bear on its needs and its lambda.
         example = rule(**dict.fromkeys(required(rule), 1))
     except (ValueError, TypeError):  # a user's own, of which 1 is no argument
-        return _Choice((1, 0.0, name), name, rule.need, None, None, cost)
+        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost)
     most = largest_f(example, n)
     if not example.admits(n, f):
-        return _Choice((3, 0.0, name), name, example.need, most, None, cost)
-    value = example.coefficient(n, f, d)
+        return _Choice((3, 0.0, name), name, example.need, most, None, None, cost)
+    value, kappa = example.coefficient(n, f, d), example.kappa(n, f, d)
     group = 1 if value is None else 2 if value == float("inf") else 0
-    return _Choice((group, value or 0.0, name), name, example.need, most, value, cost)
+    return _Choice((group, value or 0.0, name), name, example.need, most, value, kappa, cost)
 
 
 def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .errors import IN_RANGE, out_of_range, real, requirement
 from .wire.buffers import buffer_names, checked_buffers
 from .wire.flower import logger
-from .wire.instruction import server_round_of, training_of
+from .wire.instruction import say_beta, server_round_of, training_of
 from .wire.layout import MOMENTUM_KEY
 from .wire.npy import pack, record_of, unpack
 from .wire.update import update_of
@@ -244,6 +244,7 @@ def momentum_mod(
             _warn_of_variances(sent, local, record)
         del reply.content[key]
         reply.content[MOMENTUM_KEY] = record
+        say_beta(reply.content, float(beta))
         return reply
 
     return mod

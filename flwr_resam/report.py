@@ -41,6 +41,8 @@ class Conduct:
         Its median distance from the aggregate, in units of the median node's.
     reason : str
         The most frequent reason why its messages were not taken.
+    twins : int
+        In how many rounds another node sent the very same row.
     """
 
     node: int
@@ -51,6 +53,7 @@ class Conduct:
     share: float | None
     distance: float | None
     reason: str
+    twins: int = 0
 
     @property
     def remarks(self) -> list[str]:
@@ -62,6 +65,8 @@ class Conduct:
             found.append("kept out by the rule")
         if self.distance is not None and self.distance > _FAR:
             found.append("far from the others")
+        if self.twins > _OFTEN * self.asked:
+            found.append("sends the same as another node")
         if self.silent > _OFTEN * self.asked:
             found.append("often silent")
         return found
@@ -84,12 +89,29 @@ def conducts(lines: list[Line]) -> list[Conduct]:
             status["unasked"], fmean(shares) if shares else None,
             median(distances) if distances else None,
             reasons.most_common(1)[0][0] if reasons else "",
+            sum(line.twin is not None for line in own),
         ))
     return sorted(found, key=lambda c: (-len(c.remarks), -(c.distance or 0.0), c.node))
 
 
-def report(folder: Path, console: Console | None = None) -> None:
+def short_names(nodes: list[int]) -> dict[int, str]:
+    """The last digits of each id, as many as tell all of them apart, four at least.
+
+    Examples
+    --------
+    >>> short_names([123456, 923457, 7])
+    {123456: '3456', 923457: '3457', 7: '7'}
+    """
+    length = 4
+    while len({str(node)[-length:] for node in nodes}) < len(set(nodes)):
+        length += 1
+    return {node: str(node)[-length:] for node in nodes}
+
+
+def report(folder: Path, console: Console | None = None) -> list[Conduct]:
     """Print the table of a run's nodes and draw ``nodes.png`` into its folder.
+
+    The table fits 80 columns. Without matplotlib there is no picture, and a line that says so.
 
     Parameters
     ----------
@@ -98,37 +120,54 @@ def report(folder: Path, console: Console | None = None) -> None:
     console : Console, optional
         Where to print.
 
+    Returns
+    -------
+    list of Conduct
+        The nodes, those to look at first.
+
     Raises
     ------
     ValueError
         If the folder holds no ledger.
-    ImportError
-        For the picture, after the table, if matplotlib is not installed.
     """
-    lines = read_ledger(folder)
-    if not lines:
-        inside = ", ".join(f"`{path.parent}`" for path in sorted(folder.glob(f"*/{LEDGER}"))[:3])
-        raise requirement(
-            "folder", f"hold a {LEDGER} with at least one round", f"`{folder}`",
-            f"Give the folder of one run, such as {inside}" if inside else
-            "Give the `output_dir` of a strategy, as in Resam(output_dir=...)",
-        )
+    lines = _lines(folder)
     console = console or Console()
     table = Table(
-        "node", "asked", "rejected", "silent", "weight", "distance", "look at it because",
+        "node", "asked", "reject.", "silent", "weight", "distance", "look at it because",
         caption="weight: 1 is an equal share; distance from the aggregate: 1 is the median node",
     )
     rows = conducts(lines)
+    names = short_names([row.node for row in rows])
+    table.columns[0].no_wrap = True
     for row in rows:
         remarks = "; ".join(row.remarks) + (f" ({row.reason})" if row.reason else "")
         table.add_row(
-            str(row.node), str(row.asked), str(row.rejected or ""), str(row.silent or ""),
+            names[row.node], str(row.asked), str(row.rejected or ""), str(row.silent or ""),
             _figure(row.share), _figure(row.distance), Text(remarks),
             style="bold red" if row.remarks else "",
         )
     console.print(table)
-    draw(lines, [row.node for row in rows], folder / PICTURE)
-    console.print(f"Picture {folder / PICTURE}", markup=False)
+    for row in rows:
+        if row.remarks and names[row.node] != str(row.node):
+            console.print(f"{names[row.node]} is {row.node}", highlight=False)
+    try:
+        draw(lines, [row.node for row in rows], folder / PICTURE)
+        console.print(f"Picture {folder / PICTURE}", markup=False, soft_wrap=True)
+    except ImportError as error:
+        console.print(f"No picture: {error}", markup=False, soft_wrap=True)
+    return rows
+
+
+def _lines(folder: Path) -> list[Line]:
+    lines = read_ledger(folder)
+    if lines:
+        return lines
+    inside = ", ".join(f"`{path.parent}`" for path in sorted(folder.glob(f"*/{LEDGER}"))[:3])
+    raise requirement(
+        "folder", f"hold a {LEDGER} with at least one round", f"`{folder}`",
+        f"Give the folder of one run, such as {inside}" if inside else
+        "Give the `output_dir` of a strategy, as in Resam(output_dir=...)",
+    )
 
 
 def draw(lines: list[Line], order: list[int], path: Path) -> None:
@@ -164,7 +203,9 @@ def draw(lines: list[Line], order: list[int], path: Path) -> None:
         colours, aspect="auto", interpolation="nearest",
         extent=(0.5, colours.shape[1] * step + 0.5, len(order) - 0.5, -0.5),
     )
-    axes.set_yticks(range(len(order)), [str(node)[-8:] for node in order], fontsize=7)
+    names = short_names(order)
+    axes.set_yticks(range(len(order)), [names[node] for node in order], fontsize=7)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="round", ylabel="node", xlim=(0.5, last + 0.5))
     axes.legend(
         handles=[
@@ -191,13 +232,24 @@ def _cell(line: Line, valid: int) -> tuple[float, tuple[float, ...]]:
         return 3.0, _RED
     if line.status == "silent":
         return 2.0, _GREY
-    trust = 1.0
+    inside = trust(line, valid)
+    mixed = (inside * blue + (1.0 - inside) * pale for blue, pale in zip(_BLUE, _PALE, strict=True))
+    return 1.0 - inside, tuple(mixed)
+
+
+def trust(line: Line, valid: int) -> float:
+    """How far a valid row is in the aggregate, from 0 to 1: by its weight, or by how near it lies.
+
+    Parameters
+    ----------
+    line : Line
+        Of a round with ``valid`` valid rows.
+    """
     if line.weight is not None:
-        trust = min(1.0, max(0.0, line.weight * valid))
-    elif line.distance is not None:
-        trust = min(1.0, max(0.0, (3.0 - line.distance) / 2.0))
-    mixed = (trust * blue + (1.0 - trust) * pale for blue, pale in zip(_BLUE, _PALE, strict=True))
-    return 1.0 - trust, tuple(mixed)
+        return min(1.0, max(0.0, line.weight * valid))
+    if line.distance is not None:
+        return min(1.0, max(0.0, (3.0 - line.distance) / 2.0))
+    return 1.0
 
 
 def _figure(value: float | None) -> str:

@@ -1,9 +1,11 @@
-"""How resilient a rule is: the proven lambda, the floor that no rule beats, and an audit of both.
+"""How resilient a rule is: what is proven, the floor that no rule beats, and an audit of both.
 
 A rule F is (f, lambda)-resilient averaging when
 ``||F(x_1, ..., x_n) - mean(x_S)|| <= lambda max_{i, j in S} ||x_i - x_j||``
 for every S of n - f rows. Farhadkhani et al., "Byzantine Machine Learning Made Easy by Resilient
-Averaging of Momentums", 2022.
+Averaging of Momentums", 2022. It is (f, kappa)-robust averaging when, with mu = mean(x_S),
+``||F(x_1, ..., x_n) - mu||^2 <= kappa / |S| sum_{i in S} ||x_i - mu||^2``. Allouah et al., "Fixing
+by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity", 2023.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +22,23 @@ from numpy.typing import NDArray
 from .errors import requirement
 from .parse import parse_rule
 from .rule import Aggregator, checked_f
+from .search import worst_rows
+
+Criterion = Literal["lambda", "kappa"]
 
 _MOST_DIFFERENCES = 1e8  # 0.8 GB, and their squares take as much
-_FACTORS = (-1.0, 0.0, 0.5, 0.9, 0.999999, 1.000001, 1.1, 2.0, 10.0)
 
 
-def resilience_coefficient(rule: str | Aggregator, n: int, f: int, d: int) -> float | None:
-    """Return lambda of a rule for n rows, f faults and d coordinates.
+def resilience_coefficient(
+    rule: str | Aggregator, n: int, f: int, d: int, criterion: Criterion = "lambda"
+) -> float | None:
+    """Return lambda or kappa of a rule for n rows, f faults and d coordinates.
 
     Parameters
     ----------
     rule : str or Aggregator
         A name or chain as `parse_rule` reads it, or the rule itself.
+    criterion : "lambda" or "kappa"
 
     Returns
     -------
@@ -40,33 +48,41 @@ def resilience_coefficient(rule: str | Aggregator, n: int, f: int, d: int) -> fl
     Raises
     ------
     ValueError
-        If the rule does not admit n and f, or the name is unknown.
+        If the rule does not admit n and f, or a name is unknown.
 
     Examples
     --------
     >>> resilience_coefficient("mda", n=8, f=3, d=1000)
     1.2
+    >>> resilience_coefficient("cwtm", n=8, f=3, d=1000, criterion="kappa")
+    1.5
     >>> resilience_coefficient("mean", n=8, f=3, d=1000)
     inf
     """
     rule = _rule(rule)
     rule.check(_at_least_one("n", n), f)
-    return rule.coefficient(n, f, _at_least_one("d", d))
+    of = rule.kappa if _checked(criterion) == "kappa" else rule.coefficient
+    return of(n, f, _at_least_one("d", d))
 
 
-def lower_bound(n: int, f: int) -> float:
-    """The least lambda that any rule has: ``f / (n - f)`` (RESAM, Proposition 2).
+def lower_bound(n: int, f: int, criterion: Criterion = "lambda") -> float:
+    """The least lambda, ``f / (n - f)``, or kappa, ``f / (n - 2f)``, that any rule has.
 
-    Infinity for n <= 2f: without an honest majority no rule has any lambda.
+    RESAM, Proposition 2, and docs/theory.md. Infinity for n <= 2f: without an honest majority no
+    rule has either.
 
     Examples
     --------
     >>> lower_bound(n=15, f=5), lower_bound(n=4, f=2)
     (0.5, inf)
+    >>> lower_bound(n=15, f=5, criterion="kappa")
+    1.0
     """
     if checked_f(f) >= _at_least_one("n", n):
         raise requirement("f", "be below n", f"n = {n}, f = {f}", "Give the number of faults")
-    return f / (n - f) if n > 2 * f else math.inf
+    if n <= 2 * f:
+        return math.inf
+    return f / (n - 2 * f) if _checked(criterion) == "kappa" else f / (n - f)
 
 
 def largest_f(rule: str | Aggregator, n: int) -> int | None:
@@ -94,7 +110,8 @@ class Audit:
     Attributes
     ----------
     ratio : float
-        The largest ``||F - mean(x_S)|| / diam(S)`` observed.
+        The largest ``||F - mean(x_S)|| / diam(S)`` observed; for kappa the largest
+        ``||F - mean(x_S)||^2`` by the mean squared distance of the rows of S from their mean.
     rows : (n, d) float64
         The rows that gave it.
     honest : tuple of int
@@ -107,23 +124,27 @@ class Audit:
 
 
 def audit(
-    rule: str | Aggregator, n: int, f: int, d: int = 1, *, trials: int = 4000, seed: int = 0,
-    on_trial: Callable[[], object] = lambda: None,
+    rule: str | Aggregator, n: int, f: int, d: int | None = None, *, trials: int = 4000,
+    seed: int = 0, criterion: Criterion = "lambda", on_trial: Callable[[], object] = lambda: None,
 ) -> Audit:
     """Search for rows on which a rule is as bad as it gets.
 
-    From random starts, the first n - f rows honest, rows are moved one or a few at a time:
-    to another row or close beside it, to a multiple of themselves, or at random in steps that
-    shrink; a move is kept where it makes the ratio larger. The ratio is taken over S the
-    first n - f rows while searching, and over all S (at most 3,000 of them) at the end. What
-    is found is a lower bound of the rule's true lambda.
+    Half of the evaluations go to rows of a structure (equally far apart, codes of zeros and ones,
+    two points) with liars along a line; the others are climbs from the worst of these and from
+    random rows. The ratio is taken over S the first n - f rows while searching, and over all S
+    (at most 3,000 of them) at the end. What is found is a lower bound of the rule's true lambda
+    or kappa.
 
     Parameters
     ----------
+    d : int or None (default: None)
+        Coordinates; None is n, since rows equally far apart need about as many, or what memory
+        holds of n.
     trials : int
         How many times the rule is evaluated, over all starts.
     seed : int
         The same seed gives the same rows.
+    criterion : "lambda" or "kappa"
     on_trial : callable
         Called after each trial.
 
@@ -135,22 +156,39 @@ def audit(
     Examples
     --------
     >>> found = audit("cwtm", n=3, f=1, trials=500)
-    >>> round(found.ratio, 2), resilience_coefficient("cwtm", n=3, f=1, d=1)
+    >>> round(found.ratio, 2), resilience_coefficient("cwtm", n=3, f=1, d=3)
     (0.5, 0.5)
+    >>> found = audit("cwtm", n=3, f=1, trials=500, criterion="kappa")
+    >>> round(found.ratio, 2), resilience_coefficient("cwtm", n=3, f=1, d=3, criterion="kappa")
+    (1.0, 1.0)
     """
     rule = _rule(rule)
     rule.check(_at_least_one("n", n), f)
-    shape = (n, _at_least_one("d", d))
+    d = coordinates(n) if d is None else _at_least_one("d", d)
     check_size("d", n, d)
-    generator = np.random.default_rng(seed)
-    starts = max(1, min(20, _at_least_one("trials", trials) // 200))
-    best, worst = np.zeros(shape), -1.0
-    for _ in range(starts):
-        start = _start(shape, f, generator)
-        rows, ratio = _climb(rule, f, start, trials // starts, generator, on_trial)
-        if ratio > worst:
-            best, worst = rows, ratio
-    return _over_subsets(rule, f, best)
+    ratio = _kappa_ratio if _checked(criterion) == "kappa" else _lambda_ratio
+    rows = worst_rows(
+        rule, n, f, d, ratio, trials=_at_least_one("trials", trials),
+        generator=np.random.default_rng(seed), on_trial=on_trial,
+    )
+    vector = rule(rows, f=f)
+    first = tuple(range(n - f))
+    sets = itertools.islice(itertools.combinations(range(n), n - f), 3000)
+    found = max(
+        itertools.chain([first], sets), key=lambda subset: ratio(vector, rows[list(subset)])
+    )
+    return Audit(ratio(vector, rows[list(found)]), rows, found)
+
+
+def coordinates(n: int) -> int:
+    """How many coordinates `audit` gives n rows: n, or as many as it has memory for.
+
+    Examples
+    --------
+    >>> coordinates(15), coordinates(1000)
+    (15, 100)
+    """
+    return max(1, min(n, int(_MOST_DIFFERENCES // n**2)))
 
 
 def check_size(name: str, n: int, d: int) -> None:
@@ -163,57 +201,8 @@ def check_size(name: str, n: int, d: int) -> None:
         )
 
 
-def _climb(
-    rule: Aggregator, f: int, rows: NDArray[np.float64], trials: int,
-    generator: np.random.Generator, on_trial: Callable[[], object],
-) -> tuple[NDArray[np.float64], float]:
-    ratio = _excess(rule(rows, f=f), rows[: len(rows) - f])
-    for trial in range(trials):
-        moved = _move(rows, f, 10.0 ** -(6.0 * trial / trials), generator)
-        after = _excess(rule(moved, f=f), moved[: len(rows) - f])
-        if after >= ratio:
-            rows, ratio = moved, after
-        on_trial()
-    return rows, ratio
-
-
-def _start(
-    shape: tuple[int, int], f: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    if generator.random() < 0.5:
-        return generator.standard_normal(shape)
-    # Rows on a few points: honest ones split in two, the rest anywhere on the line through.
-    points = generator.standard_normal((2, shape[1]))
-    along = generator.integers(0, 2, (shape[0], 1)).astype(np.float64)
-    along[shape[0] - f :] = generator.choice([-1.0, -0.999, 1.001, 1.999, 2.0], (f, 1))
-    return np.asarray(points[0] + along * (points[1] - points[0]))
-
-
-def _move(
-    rows: NDArray[np.float64], f: int, size: float, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    n = len(rows)
-    rows = rows.copy()
-    # Often all Byzantine rows together, or a handful of any: single rows stall on plateaus.
-    if f and generator.random() < 0.3:
-        chosen = np.arange(n - f, n)
-    else:
-        chosen = generator.choice(n, size=int(generator.integers(1, min(n, 4) + 1)), replace=False)
-    kind = generator.random()
-    if kind < 0.3:
-        rows[chosen] = rows[generator.integers(n)]
-    elif kind < 0.55:
-        at, towards = rows[generator.integers(n)], rows[generator.integers(n)]
-        rows[chosen] = at + generator.choice(_FACTORS) * (towards - at)
-    else:
-        spread = float(np.ptp(rows[: n - f], axis=0).max()) or 1.0
-        steps = generator.standard_normal((len(chosen), rows.shape[1]))
-        rows[chosen] += size * spread * (steps if generator.random() < 0.5 else steps[:1])
-    return rows
-
-
-def _excess(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
-    """The ratio, 0 where the honest rows agree to rounding."""
+def _lambda_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
+    """The distance from the mean by the diameter, 0 where the rows agree to rounding."""
     differences = honest[:, None, :] - honest[None, :, :]
     diameter = math.sqrt(float((differences**2).sum(axis=2).max()))
     if diameter <= 1e-6 * float(np.abs(honest).max()):
@@ -221,19 +210,25 @@ def _excess(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(vector - honest.mean(axis=0))) / diameter
 
 
-def _over_subsets(rule: Aggregator, f: int, rows: NDArray[np.float64]) -> Audit:
-    n = len(rows)
-    vector = rule(rows, f=f)
-    first = tuple(range(n - f))
-    found = max(
-        itertools.chain([first], itertools.islice(itertools.combinations(range(n), n - f), 3000)),
-        key=lambda subset: _excess(vector, rows[list(subset)]),
-    )
-    return Audit(_excess(vector, rows[list(found)]), rows, found)
+def _kappa_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
+    """The squared distance from the mean by the rows' mean one, 0 where they agree to rounding."""
+    mean = honest.mean(axis=0)
+    spread = float(((honest - mean) ** 2).sum()) / len(honest)
+    if math.sqrt(spread) <= 1e-6 * float(np.abs(honest).max()):
+        return 0.0
+    return float(((vector - mean) ** 2).sum()) / spread
 
 
 def _rule(rule: str | Aggregator) -> Aggregator:
     return parse_rule(rule) if isinstance(rule, str) else rule
+
+
+def _checked(criterion: str) -> str:
+    if criterion not in get_args(Criterion):
+        raise requirement(
+            "criterion", "be `lambda` or `kappa`", f"criterion = {criterion!r}", "Use `lambda`"
+        )
+    return criterion
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from .criteria import kappa_from_lambda, lambda_from_kappa, least
 from .errors import checked_f, requirement
 from .rows.geometry import Geometry
 from .rows.updates import Array, Updates
@@ -83,10 +84,12 @@ class Aggregator(Rule):
     """A rule (n, d) -> (d,).
 
     ``follows_nodes`` says that the rule remembers single nodes, so that every row it is given
-    must be one node's.
+    must be one node's. ``keeps_vectors`` says that it remembers a vector of the model's size for
+    each of them, so that n of them must fit in memory.
     """
 
     follows_nodes: ClassVar[bool] = False
+    keeps_vectors: ClassVar[bool] = False
 
     def __call__(self, updates: Array | Updates, *, f: int) -> Array:
         """Aggregate n rows once, without memory.
@@ -118,6 +121,16 @@ class Aggregator(Rule):
         n - f rows. None where none is proven, infinity where none exists.
         """
         return None
+
+    def kappa(self, n: int, f: int, d: int) -> float | None:
+        """Kappa for n rows, f faults and d coordinates: how robust the averaging is.
+
+        With it, ``||F(x) - mu||^2 <= kappa / |S| sum_{i in S} ||x_i - mu||^2``, mu = mean(x_S), for
+        every S of n - f rows. None where none is proven, infinity where none exists; what lambda
+        says of it unless a rule has its own.
+        """
+        value = self.coefficient(n, f, d)
+        return None if value is None else kappa_from_lambda(value, n, f)
 
     def start(self) -> Any:
         """The state before the first round.
@@ -192,6 +205,14 @@ class PreAggregator(Rule):
         """How many rows leave for n that enter."""
         return n
 
+    def coefficient(self, inner: float, n: int, f: int) -> float | None:
+        """Lambda of this stage, given n rows, before a rule of lambda ``inner``; None: unproven."""
+        return None
+
+    def kappa(self, inner: float, n: int, f: int) -> float | None:
+        """Kappa of this stage, given n rows, before a rule of kappa ``inner``; None: unproven."""
+        return None
+
     def __call__(self, updates: Array, *, f: int, at: Round | None = None) -> Array:
         """Return the (n', d) mixed rows as an array, to look at; chains never build it."""
         rows = Updates(updates)
@@ -254,6 +275,30 @@ class Chain(Aggregator):
     def start(self) -> Any:
         """The state of the aggregator at the right end."""
         return self._aggregator().start()
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
+        """Lambda: what the stages make of that of the last, or what kappa says."""
+        kappa = self._carried("kappa", n, f, d)
+        implied = None if kappa is None else lambda_from_kappa(kappa, n, f)
+        return least(self._carried("coefficient", n, f, d), implied)
+
+    def kappa(self, n: int, f: int, d: int) -> float | None:
+        """Kappa: what the stages make of that of the last, or what lambda says."""
+        value = self._carried("coefficient", n, f, d)
+        implied = None if value is None else kappa_from_lambda(value, n, f)
+        return least(self._carried("kappa", n, f, d), implied)
+
+    def _carried(self, criterion: str, n: int, f: int, d: int) -> float | None:
+        counts = [n]
+        for stage in self.before:
+            counts.append(stage.rows_out(counts[-1], f))
+        value: float | None = getattr(self._aggregator(), criterion)(counts[-1], f, d)
+        for stage, rows in zip(self.before[::-1], counts[-2::-1], strict=True):
+            # That a rule alone has none says nothing of the chain.
+            if value is None or value == float("inf"):
+                return None
+            value = getattr(stage, criterion)(value, rows, f)
+        return value
 
     def _aggregator(self) -> Aggregator:
         if isinstance(self.last, PreAggregator):

@@ -18,6 +18,7 @@ from .aggregators import Median
 from .errors import check_whole, requirement
 from .optimizers import Optimizer
 from .rule import Aggregator
+from .scratch import Scratch
 from .server.aggregation import result_of
 from .server.checkpoint import Saver
 from .server.descent import descend
@@ -26,9 +27,11 @@ from .server.ledger import Ledger, round_lines
 from .server.lineage import check_bases
 from .server.log import (
     log_assumed,
+    log_beta,
     log_constants,
     log_limits,
     log_round,
+    log_sample,
     log_settings,
     log_sunk,
     quorum_lost,
@@ -36,6 +39,7 @@ from .server.log import (
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
+from .server.rounds import OnRound, Rounds, told
 from .server.sampling import connected, instructions
 from .server.settings import Configured, Rate, Settings, check_model
 from .wire.flower import logger
@@ -46,7 +50,7 @@ class Resam(Configured, FedAvg):
     """Resilient averaging of momentums, in place of `flwr.serverapp.strategy.FedAvg`.
 
     Each round the momentums that the nodes return are aggregated by a rule that up to
-    ``num_malicious_nodes`` arbitrary ones among them cannot bend, and the model takes one
+    ``num_malicious_nodes`` arbitrary ones among them move only so far, and the model takes one
     step: ``theta <- (1 - gamma wd) theta - gamma F(m_1, ..., m_n)``. Malformed replies are
     dropped, counted and logged; what nodes report of themselves, ``num-examples`` above all,
     weights nothing.
@@ -94,6 +98,14 @@ class Resam(Configured, FedAvg):
         Rounds between checkpoints in ``output_dir``; 0 writes none.
     buffers : collection of str, optional
         The arrays that hold statistics, as for `momentum_mod`; aggregated by `Median`.
+    on_round : callable or None (default: None)
+        Called after each round with a `RoundReport`, which has what the ledger and the metrics
+        have, for a tracker of yours. What it raises is logged, and the run goes on.
+    spill : str, Path or None (default: None)
+        A folder on a local disk for rows that do not fit in memory: each is written to a file as it
+        is admitted, and read back in blocks of columns; the result is the same, bit for bit. At
+        most 4 models are in memory then, for any number of nodes. The file needs room for a row a
+        node, has no name, and is gone when the round ends, also by an error or a kill.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
@@ -140,9 +152,11 @@ class Resam(Configured, FedAvg):
         checkpoint_every: int = 0,
         buffers: Collection[str] | None = None,
         *,
+        spill: str | Path | None = None,
         optimizer: Optimizer | None = None,
         patience: float = 10.0,
         connect_timeout: float = 600.0,
+        on_round: OnRound | None = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
         min_train_nodes: int | None = None,
@@ -164,9 +178,9 @@ class Resam(Configured, FedAvg):
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
             weight_decay=weight_decay, optimizer=optimizer, device=device, seed=seed,
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
-            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every,
+            connect_timeout=connect_timeout, checkpoint_every=checkpoint_every, spill=spill,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
-            min_evaluate_nodes=min_evaluate_nodes,
+            min_evaluate_nodes=min_evaluate_nodes, on_round=on_round,
         )
         super().__init__(
             fraction_train, fraction_evaluate, settings.min_train_nodes, min_evaluate_nodes,
@@ -223,14 +237,16 @@ class Resam(Configured, FedAvg):
         layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
         self._run = run = RunState.of(settings, timeout)
-        run.ours = True
+        run.ours, run.rounds = True, num_rounds
         if settings.output_dir is not None:
             run.ledger = Ledger(settings.output_dir)
         try:
             saver = Saver(settings, layout, grid)
             arrays, done = saver.begin(resume, initial_arrays, run)
-            if run.ledger is not None:
+            rounds = None
+            if run.ledger is not None and settings.output_dir is not None:
                 run.ledger.begin(done, resume=resume)
+                rounds = Rounds(settings.output_dir, run.ledger.run, done)
             logger.log(
                 INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds
             )
@@ -239,6 +255,7 @@ class Resam(Configured, FedAvg):
             result = run_rounds(self, settings, run, grid, arrays, Plan(
                 done, num_rounds, train_config or ConfigRecord(),
                 evaluate_config or ConfigRecord(), evaluate_fn, partial(saver.after_round, run),
+                partial(told, rounds, settings.on_round),
             ))
         finally:
             if run.ledger is not None:
@@ -257,13 +274,19 @@ class Resam(Configured, FedAvg):
         """
         if self.fraction_train == 0.0:
             return []
-        if not self._run.met:
+        first = not self._run.met
+        if first:
             log_limits(self.settings, grid, ours=self._run.ours)
         nodes = connected(grid, self.settings, self._run)
         asked = self._messages(
             MessageType.TRAIN, server_round, arrays, config, nodes,
             self.fraction_train, self.min_train_nodes,
         )
+        if first:
+            self._run.share = len(asked) / max(1, len(nodes))
+            log_sample(
+                self.settings, nodes=len(nodes), asked=len(asked), rounds=self._run.rounds
+            )
         self._run.sent(arrays, asked, self.settings)
         return asked
 
@@ -274,26 +297,40 @@ class Resam(Configured, FedAvg):
         run, settings = self._run, self.settings
         if run.model is None or run.layout is None or self.fraction_train == 0.0:
             return None, None
-        intake = Intake(run.asked, run.layout, run.layout.views(run.model))
+        with run.scratch_in(settings) as scratch:
+            return self._aggregate(server_round, replies, run, scratch)
+
+    def _aggregate(
+        self, server_round: int, replies: Iterable[Message], run: RunState, scratch: Scratch | None
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        settings, layout, sent = self.settings, run.layout, run.model
+        assert layout is not None
+        assert sent is not None
+        intake = Intake(run.asked, layout, layout.views(sent), scratch)
         # Nodes that are gone and could not be asked any more are silent ones.
         expected = max(len(intake.asked), settings.min_train_nodes)
-        for reply in replies:
-            intake.take(reply)
-            run.wait_less(
-                settings.aggregator, settings, asked=expected, valid=intake.valid,
-                malformed=intake.proven,
-            )
+        intake.take_all(replies, lambda: run.wait_less(
+            settings.aggregator, settings, asked=expected, valid=intake.valid,
+            malformed=intake.proven,
+        ))
+        if scratch is not None:
+            scratch.settle()
         f = run.faults = effective_faults(
             settings.aggregator, asked=expected, valid=intake.valid, malformed=intake.proven,
             f=settings.num_malicious_nodes,
         )
         run.rejections = intake.rejections
         log_round(intake, expected, f, settings)
+        if not run.beta_said and f is not None:
+            run.beta_said = True
+            log_beta(intake.beta, share=run.share, rounds=run.rounds)
         metrics = intake.counts(expected)
         found = None if f is None else result_of(intake, f, run, settings, server_round)
+        if settings.output_dir is not None or settings.on_round is not None:
+            run.lines = round_lines(server_round, intake, found and found[0])
         if settings.output_dir is not None:
-            lines = round_lines(server_round, intake, found and found[0])
-            run.ledger_in(settings.output_dir).add(lines)
+            run.ledger_in(settings.output_dir).add(run.lines)
+        intake.forget_rows()
         if f is None or found is None:
             return self._skip(metrics)
         run.skipped = 0
@@ -302,10 +339,10 @@ class Resam(Configured, FedAvg):
         of_nodes = reported(self.train_metrics_aggr_fn, intake.metrics, self.weighted_by_key)
         metrics.update({key: value for key, value in of_nodes.items() if key not in metrics})
         model = descend(
-            run.layout, run.model, done.vector, settings.rate(server_round), settings.weight_decay,
-            settings.optimizer, run.moments_of(settings.optimizer, run.layout),
+            layout, sent, done.vector, settings.rate(server_round), settings.weight_decay,
+            settings.optimizer, run.moments_of(settings.optimizer, layout),
         )
-        log_sunk(run.layout, run.model, model, run.sunk)
+        log_sunk(layout, sent, model, run.sunk)
         return model, metrics
 
     def configure_evaluate(

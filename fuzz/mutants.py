@@ -43,7 +43,7 @@ from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import MutationSpec
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("server", "wire", "grids", "momentum.py", "resilience.py")
+MODULES = ("server", "wire", "grids", "momentum.py", "resilience.py", "search.py")
 OPERATORS = (
     "ReplaceComparisonOperator", "ReplaceBinaryOperator", "ReplaceUnaryOperator",
     "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue",

@@ -27,7 +27,7 @@ from flwr_resam.server.settings import checked_device
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Where a run reads and writes does not make it another run.
-PLACES = ("output-dir", "data-dir")
+PLACES = ("output-dir", "data-dir", "spill")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Experiment(ClientSettings):
     evaluate_every: int = setting(1, above=0)
     evaluate_on: str = setting("test")
     output_dir: str = setting("")
+    spill: str = setting("")
     checkpoint_every: int = setting(0, least=0)
     resume: bool = setting(False)
     connect_timeout: float = setting(60.0, above=0.0)
@@ -104,11 +105,12 @@ class Experiment(ClientSettings):
             raise requirement(
                 "output-dir", "be given for checkpoints", "none", "Name a folder for them",
             )
-        if self.output_dir and not Path(self.output_dir).is_absolute():
-            raise requirement(
-                "output-dir", "be an absolute path", repr(self.output_dir),
-                "Flower runs the ServerApp in a folder of its own; write the whole path",
-            )
+        for key, folder in (("output-dir", self.output_dir), ("spill", self.spill)):
+            if folder and not Path(folder).is_absolute():
+                raise requirement(
+                    key, "be an absolute path", repr(folder),
+                    "Flower runs the ServerApp in a folder of its own; write the whole path",
+                )
 
     def rate(self, server_round: int) -> float:
         """``gamma / (1 + floor(t / k))`` with t = ``server_round`` - 1 and k the decay."""

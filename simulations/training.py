@@ -62,6 +62,7 @@ def run(
         min_available_nodes=experiment.num_nodes,
         fraction_evaluate=0.0,
         output_dir=experiment.output_dir or None,
+        spill=experiment.spill or None,
         checkpoint_every=experiment.checkpoint_every,
     )
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)

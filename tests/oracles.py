@@ -167,8 +167,9 @@ def cge(rows, f):
     return average([rows[i] for i in ranked[: len(rows) - f]])
 
 
-def sever(rows, f, rounds=4):
+def sever(rows, f, rounds=None):
     left = [np.array(row) for row in rows]
+    rounds = f if rounds is None else rounds
     for step in range(rounds):
         for_this_pass = f // rounds + (1 if step < f % rounds else 0)
         if for_this_pass == 0:

@@ -21,14 +21,19 @@ def test_rules_are_sorted_by_what_they_promise():
     lines = [line for line in lines if line[2].strip()]  # the others are arguments
     names = [line[1].strip().split("(")[0] for line in lines]
     assert sorted(names) == sorted(AGGREGATORS)
-    assert names.index("mda") < names.index("gm") < names.index("cwmed") < names.index("mean")
+    order = [names.index(name) for name in ("cwtm", "mda", "multikrum", "gm", "krum", "mean")]
+    assert order == sorted(order)
     table = dict(zip(names, lines, strict=True))
     assert [cell.strip() for cell in table["mda"][2:-1]] == [
-        "n > 2f", "12", "0.5", "O(n^2 d)", "least proven lambda"
+        "n > 2f", "12", "0.5", "4.659", "O(n^2 d)", "1.3 times the least"
     ]
-    assert table["cwtm"][4].strip() == "2.236"  # f / (n - f) 2 sqrt(n - f)
-    assert "no guarantee" in table["mean"][6]
-    assert "f / (n - f) = 0.25" in result.stdout
+    assert [cell.strip() for cell in table["cwtm"][4:6]] == ["0.3979", "0.3333"]
+    assert "least proven lambda" in table["cwtm"][7]
+    assert [cell.strip() for cell in table["rge"][4:6]] == ["-", "-"]
+    assert [cell.strip() for cell in table["mean"][4:6]] == ["none", "none"]
+    assert "no guarantee" in table["mean"][7]
+    assert "f / (n - f) = 0.25, or a kappa below f / (n - 2f) = 0.333" in result.stdout
+    assert "With `nnm` in front lambda is 0.5 (1 + lambda), kappa 2 (1 + kappa), or less." in result.stdout
 
 
 def test_rules_that_do_not_admit_so_many_faults_come_last():
@@ -70,11 +75,16 @@ def test_rules_without_faults():
 
 
 def test_an_audit_shows_observed_proven_and_floor():
-    result = run("audit", "cwtm", "--n", "3", "--f", "1", "--trials", "400")
-    assert result.exit_code == 0
-    row = next(line for line in result.stdout.splitlines() if "cwtm" in line).split("│")
-    observed, proven, floor = (float(cell) for cell in row[5:8])
-    assert 0.45 < observed <= proven == floor == 0.5
+    words = ("audit", "cwtm", "--n", "3", "--f", "1", "--trials", "400")
+    for criterion, bound in (("lambda", 0.5), ("kappa", 1.0)):
+        result = run(*words, "--criterion", criterion)
+        assert result.exit_code == 0
+        assert criterion in result.stdout.splitlines()[0]
+        row = next(line for line in result.stdout.splitlines() if "cwtm" in line).split("│")
+        dim, observed, proven, floor = (float(cell) for cell in row[4:8])
+        assert dim == 3
+        assert 0.9 * bound < observed <= proven == floor == bound
+    assert " 1 " in run(*words, "--dim", "1").stdout.split("cwtm")[1].split("│", 4)[3]
 
 
 def test_an_audit_shows_how_far_it_is_to_a_person_alone():
@@ -116,10 +126,11 @@ def test_a_report_that_can_not_be_drawn_says_why(tmp_path):
     assert "nodes.png" in result.stderr
 
 
-def test_an_audit_of_a_chain_has_nothing_proven():
-    row = run("audit", "nnm | cwtm", "--n", "5", "--f", "1", "--trials", "50").stdout
-    assert "nnm | cwtm" in row
-    assert " - " in row
+def test_an_audit_of_a_chain_shows_what_is_proven_of_it():
+    for chain, proven in (("nnm | cwtm", "0.6768"), ("bucketing | cwtm", "-")):
+        shown = run("audit", chain, "--n", "5", "--f", "1", "--trials", "50").stdout
+        row = next(line for line in shown.splitlines() if chain in line).split("│")
+        assert row[6].strip() == proven
 
 
 def test_attacks_say_who_can_do_them():
@@ -156,6 +167,8 @@ def test_attacks_name_those_of_clients_too():
         ("audit mda --n 4 --f 1 --trials 0", "`trials` must be"),
         ("audit mda --n 4 --f 1 --seed -1", "`seed` must be"),
         ("audit mda --n 4 --f 1 --dim -1", "`dim` must be"),
+        ("audit mda --n 4 --f 1 --criterion mu", "'mu' is not one of"),
+        ("audit mda --n 0 --f 0", "`n` must be a whole number, at least 1"),
         ("audit cwtm --n 8 --f 3 --dim 1e13", "`dim` must be at most 1e8 / n^2 = 1.56e+06 in a"),
         ("audit cwtm --n 8 --f 3 --dim 1e18", "Found n = 8, dim = 1e+18. Search over few"),
     ],
@@ -171,3 +184,25 @@ def test_missing_options_are_named():
     result = run("rules", "--n", "3")
     assert result.exit_code == 2
     assert "--f" in result.stderr
+
+
+def test_a_sample_names_the_least_n_and_f_and_what_it_costs():
+    result = run("sample", "--nodes", "600", "--byzantine", "60", "--rounds", "300", "--failure", "1e-3")
+    assert result.exit_code == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if line.startswith("│")]
+    assert rows[0] == ["19", "9", "0.47", "0.9", "0.00066"]
+    assert rows[-1] == ["600", "60", "0.10", "0.111", "0"]
+    assert "Resam(9, fraction_train=0.0317, min_train_nodes=19, min_available_nodes=600)" in result.stdout
+
+
+def test_a_sample_of_ones_own_size_and_its_odds():
+    given = ("sample", "--nodes", "100", "--byzantine", "20", "--rounds", "300", "--n", "10")
+    row = next(line for line in run(*given).stdout.splitlines() if line.startswith("│"))
+    assert [cell.strip() for cell in row.split("│")[1:5]] == ["10", "8", "0.80", "no rule: f >= n / 2"]
+    assert "with probability 0.9996" in run(*given, "--f", "4").stdout
+
+
+def test_half_of_the_nodes_can_not_be_sampled_around():
+    result = run("sample", "--nodes", "100", "--byzantine", "50", "--rounds", "300")
+    assert result.exit_code == 2
+    assert "50 of 100. No rule tolerates half of the nodes" in result.stderr

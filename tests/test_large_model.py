@@ -12,7 +12,7 @@ from flwr_resam import InProcessGrid
 
 def test_the_phases_of_a_round_are_the_round_and_the_sentence_begins_with_the_longest(tmp_path):
     app = runpy.run_path(str(APP / "large_app.py"))
-    config = {"megabytes": 1, "rounds": 2, "nodes": 4, "output": str(tmp_path / "times.json")}
+    config = {"megabytes": 1, "rounds": 2, "nodes": 4, "output": str(tmp_path / "times.json"), "spill": ""}
     context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config)
     app["server_app"](InProcessGrid(app["client_app"], 4, config), context)
     times = json.loads((tmp_path / "times.json").read_text())

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid, ServerApp
 
 from flwr_resam import Resam, momentum_mod
+from flwr_resam.scratch import Scratch
+from flwr_resam.server.loop import RunState
 
 LAYERS = 10
 
@@ -49,12 +51,24 @@ class Timed(Resam):
         self.began = time.time()
         return super().configure_train(*args, **kwargs)
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
+    def _aggregate(
+        self, server_round: int, replies: Iterable[Message], run: RunState, scratch: Scratch | None
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Note when all replies are here and when the next model is."""
-        collected = time.time()
-        model, metrics = super().aggregate_train(server_round, replies)
+        """Note when all replies are here, how long the gate was at them, and the next model."""
+        admitting, last, collected = 0.0, 0.0, 0.0
+
+        def watched() -> Iterator[Message]:
+            nonlocal admitting, last, collected
+            stream = iter(replies)
+            while (reply := next(stream, None)) is not None:
+                given = time.time()
+                yield reply
+                reply = None  # the next one comes, and this one goes
+                last = time.time() - given
+                admitting += last
+            collected = time.time()
+
+        model, metrics = super()._aggregate(server_round, watched(), run, scratch)
         done = time.time()
         began, ended = (_seconds(metrics, f"last-{what}") for what in ("began", "ended"))
         self.rounds.append({
@@ -63,6 +77,8 @@ class Timed(Resam):
             "clients": ended - began,
             "collecting": collected - ended,
             "aggregating": done - collected,
+            "gate": admitting,
+            "gate-of-the-last": last,
         })
         return model, metrics
 
@@ -93,7 +109,7 @@ def main(grid: Grid, context: Context) -> None:
     size = int(config["megabytes"]) * 1_000_000 // 4 // LAYERS
     strategy = Timed(
         num_malicious_nodes=1, min_available_nodes=int(config["nodes"]), fraction_evaluate=0.0,
-        train_metrics_aggr_fn=last, timeout=600.0,
+        train_metrics_aggr_fn=last, timeout=600.0, spill=str(config["spill"]),
     )
     strategy.rounds = []
     model = ArrayRecord([np.zeros(size, np.float32) for _ in range(LAYERS)])

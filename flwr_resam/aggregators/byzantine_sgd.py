@@ -29,9 +29,17 @@ class ByzantineSGD(Aggregator):
     result is zero. Complexity O(n^2 d); memory a float64 vector a node and theta_1. Needs
     n > 2f. No lambda exists for f > 0: rows may stray by a fixed length.
 
-    Alistarh, Allen-Zhu and Li, "Byzantine stochastic gradient descent", 2018, Algorithm 1. The
-    mean is over the good nodes, where the paper divides their sum by n; the projection onto
-    the ball of diameter D about theta_1 is left out.
+    Alistarh, Allen-Zhu and Li, "Byzantine stochastic gradient descent", 2018, Algorithm 1. As
+    there, the nodes of a round are tested before they are averaged. Ours, not the paper's, are:
+
+    * the mean over the good nodes. The paper divides their sum by all m.
+    * the median points. The paper takes any point with more than half of all m nodes within T_B,
+      or of this round's rows within 2 V; here it is the one of the smallest ball that holds more
+      than half of the rows that came. So there is always one; wherever the paper's condition can be
+      met among these rows, this one meets it.
+    * n, and the median of the A_i, over the rows that came.
+    * that the model is not projected onto the ball of diameter D about theta_1.
+    * the sums of a node that is silent or new: they stand where the aggregate stands.
 
     Parameters
     ----------
@@ -59,6 +67,7 @@ class ByzantineSGD(Aggregator):
     delta: float = 0.1
     name: ClassVar[str] = "byzantine-sgd"
     follows_nodes: ClassVar[bool] = True
+    keeps_vectors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can meet."""

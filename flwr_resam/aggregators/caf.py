@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +22,10 @@ class CAF(WeightRule):
     mean, the top eigenvalue and direction v of the weighted covariance, and multiply each
     weight by ``1 - t_i / max_j t_j`` with ``t_i = <x_i - mean, v>^2``, the largest over the
     rows that still have weight. The result is the mean of least top eigenvalue. At least one
-    row loses all weight in each step. Complexity O(n^2 d + f n^3). Needs n > 2f. No lambda is
-    proven.
+    row loses all weight in each step. Complexity O(n^2 d + f n^3). Needs n > 2f.
+    kappa = r (2 sqrt(1 + r) + sqrt(3))^2 with r = f / (n - 2f); the squared error is at most so
+    much times the top eigenvalue of the honest covariance, too. lambda = sqrt(kappa) / 2. Both
+    are proven in docs/theory.md.
 
     Allouah et al., "Towards trustworthy federated learning with untrusted participants", 2025,
     with exact eigenvectors.
@@ -53,3 +56,12 @@ class CAF(WeightRule):
                 break
             share = share * (1.0 - scores / scores.max())
         return best
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
+        """``sqrt(kappa) / 2``: along any direction honest rows vary by at most D^2 / 4."""
+        return math.sqrt(self.kappa(n, f, d)) / 2.0
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """``r (2 sqrt(1 + r) + sqrt(3))^2``, r = f / (n - 2f)."""
+        r = f / (n - 2 * f)
+        return r * (2.0 * math.sqrt(1.0 + r) + math.sqrt(3.0)) ** 2

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..criteria import lambda_from_kappa
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
 
@@ -26,7 +27,9 @@ class GeometricMedian(WeightRule):
     among them is taken. Complexity O(n^2 d) once and O(n^3) a step, of which there are about
     ten.
 
-    Needs n > 2f. lambda = 1 + sqrt((n - f)^2 / (n (n - 2f))).
+    Needs n > 2f. kappa = n / (n - 2f). lambda = sqrt(kappa (n - f - 1) / (2 (n - f))), or
+    RESAM's 1 + sqrt((n - f)^2 / (n (n - 2f))) where that is less;
+    docs/theory.md has the proofs.
 
     Chen et al., 2017; Xie et al., 2018; Feng et al., 2015. Vardi and Zhang, "The multivariate
     L1-median and associated data depth", 2000, for the steps at a row.
@@ -46,8 +49,13 @@ class GeometricMedian(WeightRule):
         return median_weights(geometry)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
-        """Lambda, RESAM Table 1."""
-        return 1.0 + math.sqrt((n - f) ** 2 / (n * (n - 2 * f)))
+        """Lambda: what kappa says, or RESAM Table 1."""
+        table = 1.0 + math.sqrt((n - f) ** 2 / (n * (n - 2 * f)))
+        return min(table, lambda_from_kappa(self.kappa(n, f, d), n, f))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """``n / (n - 2f)``."""
+        return n / (n - 2 * f)
 
 
 def median_weights(geometry: Geometry) -> NDArray[np.float64]:
@@ -141,7 +149,8 @@ def _descend(points: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.
         weiszfeld = force / inverse.sum()
         curvature = inverse.sum() * np.eye(len(y)) - (units * inverse[:, None]).T @ units
         newton = np.linalg.lstsq(curvature / inverse.sum(), weiszfeld, rcond=1e-15)[0]
-        done = _NOISE * np.sort(distances)[len(points) // 2]
+        # Beside a row that is no median the curvature is what makes the step short.
+        done = min(_NOISE * np.sort(distances)[len(points) // 2], 1e-3 * distances.min())
         if np.linalg.norm(newton) <= done:
             return np.asarray(y + newton)
         steps = [newton, weiszfeld]

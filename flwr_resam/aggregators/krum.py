@@ -8,16 +8,20 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..criteria import lambda_from_kappa
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
+from ._krum_bounds import krum_kappa, krum_lambda
 
 
 @dataclass(frozen=True)
 class Krum(WeightRule):
     """The row of least sum of squared distances to its n - f - 2 nearest other rows.
 
-    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3; `KrumStar` needs n > 2f only and has a
-    lambda, of which none is proven here. Of rows with equal scores the first wins.
+    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3; `KrumStar` needs n > 2f only. Of rows
+    with equal scores the first wins.
+    lambda = 1 - 1 / (n - f) + sqrt((n - f - 2) / (n - 2f - 1)), or what kappa says where that is
+    less; kappa as `krum_kappa` has it, with n - f - 2 others. Both are proven in docs/theory.md.
 
     Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",
     2017.
@@ -42,6 +46,15 @@ class Krum(WeightRule):
         weights = np.zeros(geometry.n)
         weights[int(np.argmin(scores))] = 1.0
         return weights
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
+        """Lambda: the row's own, or what kappa says."""
+        own = krum_lambda(n, f, 1, n - f - 2)
+        return min(own, lambda_from_kappa(self.kappa(n, f, d), n, f))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """That of one row with n - f - 2 others."""
+        return krum_kappa(n, f, 1, n - f - 2)
 
 
 def krum_scores(squared_distances: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:

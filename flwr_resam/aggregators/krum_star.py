@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..criteria import lambda_from_kappa
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
+from ._krum_bounds import krum_kappa, krum_lambda
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class KrumStar(WeightRule):
 
     Complexity O(n^2 (d + log n)). Needs n > 2f (Krum of 2017, with n - f - 2 neighbours, needs
     n >= 2f + 3). Of rows with equal scores the first wins.
-    lambda = 1 + sqrt((n - f) / (n - 2f)).
+    lambda = 1 - 1 / (n - f) + sqrt((n - f - 1) / (n - 2f)), or what kappa says where that is less;
+    RESAM's Table 1 has 1 + sqrt((n - f) / (n - 2f)).
+    kappa = (sqrt(2 + 2r) + sqrt(r))^2 with r = f / (n - 2f). Both are proven in docs/theory.md.
 
     Farhadkhani et al., "Byzantine Machine Learning Made Easy by Resilient Averaging of
     Momentums", 2022, after Blanchard et al., 2017.
@@ -42,5 +45,10 @@ class KrumStar(WeightRule):
         return weights
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
-        """Lambda, RESAM Table 1."""
-        return 1.0 + math.sqrt((n - f) / (n - 2 * f))
+        """Lambda: the row's own, or what kappa says."""
+        own = krum_lambda(n, f, 1, n - f - 1)
+        return min(own, lambda_from_kappa(self.kappa(n, f, d), n, f))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """``(sqrt(2 + 2r) + sqrt(r))^2``, r = f / (n - 2f)."""
+        return krum_kappa(n, f, 1, n - f - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +33,7 @@ class MDA(WeightRule):
     first in row order. Complexity O(n^2 d) and the search.
 
     Needs n > 2f. lambda = 2 f / (n - f), within a factor two of the least that any rule has.
+    kappa = (f sqrt(2 / (n - f)) + sqrt(f / (n - 2f)))^2, proven in docs/theory.md.
 
     The search is exponential in the worst case, so it has a budget of nodes. Past it the best
     subset that was found stands in. Its diameter is proven to be at most c <= 2 times the
@@ -67,6 +69,10 @@ class MDA(WeightRule):
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda, RESAM Table 1."""
         return 2.0 * f / (n - f)
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """``(f sqrt(2 / (n - f)) + sqrt(f / (n - 2f)))^2``."""
+        return (f * math.sqrt(2.0 / (n - f)) + math.sqrt(f / (n - 2 * f))) ** 2
 
 
 def _equal(subset: Subset, n: int) -> NDArray[np.float64]:

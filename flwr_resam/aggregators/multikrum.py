@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..criteria import lambda_from_kappa
 from ..errors import check_whole, checked_f, requirement
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
+from ._krum_bounds import krum_kappa, krum_lambda
 from .krum import krum_scores
 
 
@@ -18,8 +20,10 @@ from .krum import krum_scores
 class MultiKrum(WeightRule):
     """The mean of the m rows of best Krum score.
 
-    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3 and m <= n - f - 2. No lambda is proven.
-    Of rows with equal scores the first ones are taken.
+    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3 and m <= n - f - 2. Of rows with
+    equal scores the first ones are taken.
+    lambda and kappa are at most those of `krum`, and less where m is large, as `krum_lambda` and
+    `krum_kappa` have them with n - f - 2 others. Both are proven in docs/theory.md.
 
     Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",
     2017; scores count the n - f - 2 nearest other rows and are taken once.
@@ -66,3 +70,12 @@ class MultiKrum(WeightRule):
         weights = np.zeros(geometry.n)
         weights[np.argsort(scores, kind="stable")[:m]] = 1.0 / m
         return weights
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
+        """Lambda: that of m rows, or what kappa says."""
+        own = krum_lambda(n, f, self.m or n - f - 2, n - f - 2)
+        return min(own, lambda_from_kappa(self.kappa(n, f, d), n, f))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """That of m rows with n - f - 2 others."""
+        return krum_kappa(n, f, self.m or n - f - 2, n - f - 2)

@@ -26,18 +26,26 @@ class Safeguard(Aggregator):
     good node has sent a row, the result is zero.
 
     A threshold that is not given is 1.5 times the distance from the median point that holds
-    more than half of the points, as in the paper's experiments. In place of their constant floor
-    it is at least 1e-6 / |good_t| times the lower median of the rows' norms for each round of
-    the window, so that nobody is dropped for rounding. With n = 2f + 1, f copies of one honest
-    row are a majority at one point together with it, and everyone else is dropped for good:
-    give thresholds then, or have n > 2f + 1.
+    more than half of the points, and at least 1e-6 / |good_t| times the lower median of the rows'
+    norms for each round of the window, so that nobody is dropped for rounding. With n = 2f + 1,
+    f copies of one honest row are a majority at one point together with it, and everyone else is
+    dropped for good: give thresholds then, or have n > 2f + 1.
     Complexity O(n^2 d); memory two float64 vectors a node. Needs n > 2f. No lambda is proven;
     none exists for given thresholds, which let rows stray by a fixed length.
 
     Allen-Zhu, Ebrahimianghazani, Li and Alistarh, "Byzantine-resilient non-convex stochastic
-    gradient descent", 2021, Algorithm 1 with two windows. Of its variants: a node is dropped
-    before, not after, the round that gives it away is averaged; a majority is one of the good
-    nodes that sent a row; no noise is added.
+    gradient descent", 2021, Algorithm 1 with two windows. Ours, not the paper's, are:
+
+    * the order. The paper averages the nodes that were good before the test of the round, so that
+      the round that gives a node away still counts it; here it is dropped first.
+    * the median point. The paper takes any point with more than half of all m nodes within the
+      threshold; here it is the one of the smallest ball that holds more than half of the good nodes
+      that sent a row. So there is always one, and nodes that are dropped or silent do not count.
+    * the thresholds that are taken from the data of each round. The paper's theorem gives them as
+      formulas in the noise, its experiments as constants from a run beforehand.
+    * the windows of 100 and 600 rounds. The paper's last one epoch and six.
+    * that no noise is added to the step, which the paper needs to leave saddle points.
+    * the sums of a node that is silent or new: they stand where the aggregate stands.
 
     Parameters
     ----------
@@ -63,6 +71,7 @@ class Safeguard(Aggregator):
     long_threshold: float | None = None
     name: ClassVar[str] = "safeguard"
     follows_nodes: ClassVar[bool] = True
+    keeps_vectors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse windows and thresholds that can't be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,22 +17,26 @@ from ._spectrum import centred, top_direction
 
 @dataclass(frozen=True)
 class Sever(WeightRule):
-    """Drop f rows in a few passes, each time those that stand out most, and average the rest.
+    """Drop f rows, one a pass, each time the one that stands out most, and average the rest.
 
     A row's score is its squared projection on the top right singular vector of the centred
-    rows. Each pass scores what is left and drops the rows of the highest scores: f in all, in
-    equal parts, the first passes one more where f does not divide. Complexity
-    O(n^2 d + rounds n^3). Needs n > 2f. No lambda is proven. Of equal scores the first row
-    goes. With rounds >= f a pass drops one row, always the one that stands out most; where
-    several go at once, faulty rows in several directions can make a pass drop honest ones.
+    rows. Each pass scores what is left and drops the row of the highest score, of equal ones the
+    first. Complexity O(n^2 d + f n^3). Needs n > 2f. With h = n - f,
+    kappa = 2 f / h + 2 n f^2 (h - 1) / (h (n - 2f)^2) and
+    lambda = sqrt(f / (2 h) + 2 n f^2 (h - 1)^2 / (h^3 (n - 2f)^2)), proven in docs/theory.md.
+
+    With `rounds` below f a pass drops several rows, f in all: no lambda exists then. One faulty row
+    far out moves the mean past the other faulty ones, and honest rows stand out more than these.
 
     Diakonikolas et al., "Sever: a robust meta-algorithm for stochastic optimization", 2019,
-    applied to the gradients of one step, dropping a fixed number a pass as its experiments do.
+    applied to the gradients of one step. Their code drops a share of eps / 2 in each of four
+    passes, 2f rows in all; f rows in all, one a pass, is our choice.
 
     Parameters
     ----------
-    rounds : int (default: 4)
-        How many passes, as in the paper's experiments.
+    rounds : int or None (default: None)
+        How many passes, in equal parts, the first ones one row more where f does not divide.
+        None is f passes.
 
     Examples
     --------
@@ -40,23 +45,41 @@ class Sever(WeightRule):
     array([0.5, 0.5])
     """
 
-    rounds: int = 4
+    rounds: int | None = None
     name: ClassVar[str] = "sever"
 
     def __post_init__(self) -> None:
         """Refuse a number of passes that drops nothing."""
-        check_whole("rounds", self.rounds, "Use 4")
+        if self.rounds is not None:
+            check_whole("rounds", self.rounds, "Leave it out to drop one row a pass")
 
     def weights(self, geometry: Geometry, f: int) -> NDArray[np.float64]:
         """1 / (n - f) on the rows that no pass drops."""
         left = np.arange(geometry.n)
-        for step in range(self.rounds):
-            drop = f // self.rounds + (step < f % self.rounds)
-            if drop:
-                gram = centred(geometry.rows[np.ix_(left, left)])
-                _, projections = top_direction(gram)
-                order = np.argsort(-(projections**2), kind="stable")
-                left = np.sort(left[order[drop:]])
+        passes = min(self.rounds or f, f)
+        for step in range(passes):
+            drop = f // passes + (step < f % passes)
+            gram = centred(geometry.rows[np.ix_(left, left)])
+            _, projections = top_direction(gram)
+            order = np.argsort(-(projections**2), kind="stable")
+            left = np.sort(left[order[drop:]])
         weights = np.zeros(geometry.n)
         weights[left] = 1.0 / len(left)
         return weights
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
+        """Lambda; none exists where a pass drops several rows."""
+        if self._several(f):
+            return math.inf
+        h = n - f
+        return math.sqrt(f / (2 * h) + 2 * n * (f * (h - 1)) ** 2 / (h**3 * (h - f) ** 2))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """Kappa; none exists where a pass drops several rows."""
+        if self._several(f):
+            return math.inf
+        h = n - f
+        return 2 * f / h + 2 * n * f**2 * (h - 1) / (h * (h - f) ** 2)
+
+    def _several(self, f: int) -> bool:
+        return self.rounds is not None and self.rounds < f

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
-from math import comb
+from math import comb, sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -26,8 +26,10 @@ class SMEA(WeightRule):
     """The mean of the n - f rows whose covariance has the least top eigenvalue.
 
     ``F = mean(x_S), S = argmin over |S| = n - f of lambda_max(cov(x_S))``, found by listing the
-    subsets. Complexity O(n^2 d + C(n, f) n^3). Needs n > 2f and C(n, f) <= 100000. No lambda
-    is proven. Of equal subsets, up to rounding, the first in row order is taken.
+    subsets. Complexity O(n^2 d + C(n, f) n^3). Needs n > 2f and C(n, f) <= 100000. Of
+    equal subsets, up to rounding, the first in row order is taken.
+    kappa = 4 f / (n - 2f); the squared error is at most so much times the top eigenvalue of the
+    honest covariance, too. lambda = sqrt(f / (n - 2f)). Both are proven in docs/theory.md.
 
     Allouah et al., "On the privacy-robustness-utility trilemma in distributed learning", 2023.
 
@@ -71,6 +73,14 @@ class SMEA(WeightRule):
         weights = np.zeros(n)
         weights[list(best)] = 1.0 / len(best)
         return weights
+
+    def coefficient(self, n: int, f: int, d: int) -> float | None:
+        """``sqrt(f / (n - 2f))``."""
+        return sqrt(f / (n - 2 * f))
+
+    def kappa(self, n: int, f: int, d: int) -> float:
+        """``4 f / (n - 2f)``."""
+        return 4.0 * f / (n - 2 * f)
 
 
 def _chunks(subsets: Iterator[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:

@@ -146,7 +146,8 @@ class InProcessGrid(Grid):
         pool = self._pool if len(nodes) == len(asked) else None
         answers = map(answer, asked) if pool is None else pool.map(answer, asked)
         for replies in answers:
-            yield from replies
+            while replies:  # what has been handed out is not held here any longer
+                yield replies.pop(0)
 
     @property
     def memory(self) -> dict[int, RecordDict]:

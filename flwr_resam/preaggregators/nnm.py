@@ -18,6 +18,8 @@ class NNM(PreAggregator):
 
     Complexity O(n^2 d). Needs n > 2f. Of rows equally far the first in row order are taken.
     Put before a rule it makes honest rows that differ (heterogeneous data) less different.
+    ``nnm | F`` has lambda = 2 f / (n - f) (1 + lambda of F) and kappa = 8 f / (n - f) (1 + kappa
+    of F), the latter by the paper; docs/theory.md has both proofs.
 
     Allouah et al., "Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity",
     2023.
@@ -40,3 +42,11 @@ class NNM(PreAggregator):
         mixing = np.zeros((n, n))
         np.put_along_axis(mixing, nearest, 1.0 / (n - f), axis=1)
         return mixing
+
+    def coefficient(self, inner: float, n: int, f: int) -> float | None:
+        """``2 f / (n - f) (1 + inner)``."""
+        return 2.0 * f / (n - f) * (1.0 + inner)
+
+    def kappa(self, inner: float, n: int, f: int) -> float | None:
+        """``8 f / (n - f) (1 + inner)``."""
+        return 8.0 * f / (n - f) * (1.0 + inner)

@@ -5,15 +5,19 @@ What a single reply is, the gate says; here is whose it was, and in which order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import WARNING
+from statistics import median_low
 from typing import Any, TypeVar
 
 from flwr.app import Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from ..rows.source import Segments
+from ..rows.source import Row
+from ..rows.spilled import SpilledRow
+from ..scratch import Scratch
 from ..wire.flower import logger
+from ..wire.instruction import said_beta
 from ..wire.layout import Layout
 from ..wire.replies import Matcher, Stray
 from .gate import Rejection, kept_metrics, printable, read_reply
@@ -36,6 +40,8 @@ class Intake:
         Of the model that was sent.
     sent : sequence of 1-d arrays
         Its parameters, for replies that hold weights.
+    scratch : Scratch, optional
+        Where rows are kept; left out, they stay in memory.
 
     Attributes
     ----------
@@ -44,18 +50,27 @@ class Intake:
     """
 
     def __init__(
-        self, asked: Iterable[Message], layout: Layout, sent: Sequence[NDArray[Any]]
+        self, asked: Iterable[Message], layout: Layout, sent: Sequence[NDArray[Any]],
+        scratch: Scratch | None = None,
     ) -> None:
         messages = list(asked)
         self.asked = tuple(message.metadata.dst_node_id for message in messages)
-        self._layout, self._sent = layout, sent
+        self._layout, self._sent, self._scratch = layout, sent, scratch
         self._matcher = Matcher(messages)
-        self._rows: dict[int, Segments] = {}
+        self._rows: dict[int, Row] = {}
+        self._momentums: set[int] = set()
         self._metrics: dict[int, RecordDict] = {}
         self._rejections: dict[int, Rejection] = {}
+        self._betas: dict[int, float] = {}
 
     def take(self, reply: object) -> None:
-        """Let one reply through the gate; never raises."""
+        """Let one reply through the gate; what a node sends never raises.
+
+        Raises
+        ------
+        ScratchError
+            Where the file can't take its row.
+        """
         answer = self._matcher.take(reply)
         if answer is None:
             return
@@ -63,14 +78,34 @@ class Intake:
         if isinstance(row, Rejection):
             self._rejections[answer.node] = row
         else:
-            self._rows[answer.node] = row
+            if row.is_given:
+                self._momentums.add(answer.node)
+            scratch = self._scratch
+            self._rows[answer.node] = row if scratch is None else SpilledRow(row, scratch)
+            if (beta := said_beta(answer.content)) is not None:
+                self._betas[answer.node] = beta
             metrics = kept_metrics(answer.content)
             if metrics is None:
                 logger.log(WARNING, "\t> Node %d sent too many metrics: dropped", answer.node)
             self._metrics[answer.node] = RecordDict() if metrics is None else metrics
 
+    def take_all(self, replies: Iterable[object], then: Callable[[], None]) -> None:
+        """Let replies through the gate as they come, and call ``then`` after each.
+
+        While the gate is at work on one, the next are on their way.
+        """
+        reply: object = None
+        for reply in replies:
+            self.take(reply)
+            reply = None  # before the next one is here
+            then()
+
+    def forget_rows(self) -> None:
+        """Let the rows go: they have become a vector."""
+        self._rows.clear()
+
     @property
-    def rows(self) -> dict[int, Segments]:
+    def rows(self) -> dict[int, Row]:
         """The valid rows by node, in the order in which the nodes were asked."""
         return self._in_order(self._rows)
 
@@ -82,7 +117,13 @@ class Intake:
     @property
     def momentums(self) -> int:
         """How many of the rows came as momentum, and not as weights."""
-        return sum(row.is_given for row in self.rows.values())
+        return len(self._momentums - self._matcher.repeated)
+
+    @property
+    def beta(self) -> float | None:
+        """The median of the betas that nodes name, where most of them do."""
+        betas = self._in_order(self._betas).values()
+        return median_low(betas) if 2 * len(betas) > self.valid else None
 
     @property
     def metrics(self) -> list[RecordDict]:

@@ -5,7 +5,8 @@ most languages), a ``status``, and what goes with it:
 
 * ``valid``: ``weight``, the node's share of the aggregate (not there for rules that weigh each
   coordinate by itself), and ``distance`` from the aggregate in units of the median distance
-  (not there where that is 0); neither is there where the round was skipped;
+  (not there where that is 0), and ``twin``, another node that sent the very same row, where one
+  did; none of these is there where the round was skipped;
 * ``rejected``: ``reason``;
 * ``silent``: asked, and nothing came;
 * ``unasked``: ``reason``; a message of this node that answered nothing of this round.
@@ -31,8 +32,8 @@ from numpy.typing import NDArray
 
 from ..errors import requirement
 from ..json_lines import read_json_lines, rewrite_lines
+from ..rows.duplicates import duplicates
 from ..rows.sums import distances
-from ..rows.updates import Row
 from ..rule import Aggregate
 from ..wire.flower import logger
 from .intake import Intake
@@ -53,6 +54,7 @@ class Line:
     weight: float | None = None
     distance: float | None = None
     run: int = 1
+    twin: int | None = None
 
 
 class Ledger:
@@ -74,7 +76,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._run = folder, 1
+        self._folder, self.run = folder, 1
         self._path: Path | None = folder / LEDGER
         self._lock = FileLock(folder / _LOCK, timeout=0)
         try:
@@ -93,8 +95,8 @@ class Ledger:
         path = self._folder / LEDGER
         lines = _read(self._folder)
         last = max((line.run for line in lines), default=0)
-        self._run = last if resume and last else last + 1
-        kept = [line for line in lines if line.run < self._run or line.round <= done]
+        self.run = last if resume and last else last + 1
+        kept = [line for line in lines if line.run < self.run or line.round <= done]
         if len(kept) < len(lines):
             places = (path.with_name(f"ledger-{number}.jsonl") for number in count(1))
             aside = next(place for place in places if not place.exists())
@@ -111,7 +113,7 @@ class Ledger:
             return
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(_json(replace(line, run=self._run)) for line in lines))
+                file.write("".join(_json(replace(line, run=self.run)) for line in lines))
         except OSError as error:
             logger.log(ERROR, "The ledger ends here, and the run goes on: %s", error)
             self._path = None
@@ -141,7 +143,8 @@ def _read(folder: Path) -> list[Line]:
 
 
 def _line(found: dict[str, Any]) -> Line:
-    line = Line(**{**found, "node": int(found["node"])})
+    found |= {key: int(found[key]) for key in ("node", "twin") if key in found}
+    line = Line(**found)
     if line.round < 1 or line.node < 0 or line.status not in _STATUS:
         raise ValueError(found)
     return line
@@ -153,13 +156,23 @@ def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> li
     rejected = {rejection.node: rejection.reason for rejection in intake.rejections}
     apart: dict[int, float | None] = {}
     share: dict[int, float] = {}
+    twins: dict[int, int] = {}
     if done is not None:
-        apart = dict(zip(rows, _apart(list(rows.values()), done.vector), strict=True))
+        nodes, sent = list(rows), list(rows.values())
+        lengths = distances(sent, done.vector)
+        apart = dict(zip(nodes, _over_median(lengths), strict=True))
+        twins = {
+            nodes[row]: nodes[other] for row, other in enumerate(duplicates(sent, lengths.tolist()))
+            if other is not None and np.median(lengths) > 0.0  # most rows are one: nothing to tell
+        }
         if done.weights is not None:
             share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
     for node in intake.asked:
         if node in rows:
-            line = Line(server_round, node, "valid", None, share.get(node), apart.get(node))
+            line = Line(
+                server_round, node, "valid", None, share.get(node), apart.get(node),
+                twin=twins.get(node),
+            )
         elif node in rejected:
             line = Line(server_round, node, "rejected", rejected[node])
         else:
@@ -170,19 +183,18 @@ def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> li
     ]
 
 
-def _apart(rows: Sequence[Row], vector: NDArray[Any]) -> list[float | None]:
+def _over_median(lengths: NDArray[np.float64]) -> list[float | None]:
     """``||x_i - R||`` of each row, over their median."""
-    lengths = distances(rows, vector)
     median = float(np.median(lengths))
     if median == 0.0:
-        return [None] * len(rows)
+        return [None] * len(lengths)
     with np.errstate(over="ignore"):
         return [float(ratio) for ratio in np.minimum(lengths / median, 1e300)]
 
 
 def _json(line: Line) -> str:
     items = {key: value for key, value in asdict(line).items() if value is not None}
-    items["node"] = str(line.node)
+    items.update({key: str(items[key]) for key in ("node", "twin") if key in items})
     if line.run == 1:
         del items["run"]
     return json.dumps(items) + "\n"

@@ -8,6 +8,7 @@ from logging import ERROR, INFO, WARNING
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
+from ..sampling_odds import most_byzantine
 from ..wire.flower import logger, on_engine
 from ..wire.layout import Layout
 from ..wire.replies import Stray
@@ -18,6 +19,8 @@ from .quorum import QuorumLostError, silent_faults_assumed
 from .settings import Settings
 
 _LINES = 20  # of the same kind in a round
+_FAILURE = 1e-3  # of the sampling, for which a run is told what it can stand
+_ENOUGH = 10  # times its memory a node is to be asked in a run
 _LONGEST = 2000  # characters of a line with what nodes report
 
 
@@ -64,6 +67,56 @@ def log_limits(settings: Settings, grid: Grid, *, ours: bool) -> None:
             WARNING, "Flower's engine draws new node ids in every run, so that the seed does not "
             "choose the same nodes again: start on PartitionedGrid(grid, num_nodes), with "
             "answer_partition(app) on the ClientApp"
+        )
+
+
+def log_sample(settings: Settings, *, nodes: int, asked: int, rounds: int) -> None:
+    """Say how many Byzantine nodes a sampled run can stand, and how rarely a node is asked.
+
+    Parameters
+    ----------
+    nodes, asked : int
+        How many are connected, and how many of these a round asks.
+    rounds : int
+        Of the run; 0 where another's loop runs it, and nobody knows.
+    """
+    f = settings.num_malicious_nodes
+    if not 0 < asked < nodes or not f:
+        return
+    most = most_byzantine(nodes, asked, f, max(1, rounds), _FAILURE)
+    logger.log(
+        WARNING, "Each round asks %d of %d nodes: the liars among them stay within f = %d in %s "
+        "with probability %g if at most %d of all nodes are Byzantine (flwr-resam sample)",
+        asked, nodes, f, f"all {rounds} rounds" if rounds else "one round", 1 - _FAILURE, most,
+    )
+
+
+def log_beta(beta: float | None, *, share: float, rounds: int) -> None:
+    """Warn where momentum can't be what it is meant to be: too few rounds, or asked too rarely.
+
+    Parameters
+    ----------
+    beta : float or None
+        What the nodes say; None where they say nothing.
+    share : float
+        Which part of the nodes a round asks.
+    rounds : int
+        Of the run.
+    """
+    if not beta or not rounds:
+        return
+    memory = 1.0 / (1.0 - beta)
+    if rounds < memory:
+        logger.log(
+            WARNING, "\t> num_rounds = %d is below 1 / (1 - beta) = %.0f: momentum of beta = %g "
+            "does not come into its own in so few; use less", rounds, memory, beta,
+        )
+    elif share < 1.0 and share * rounds < _ENOUGH * memory:
+        logger.log(
+            WARNING, "\t> Each node is asked in about %.3g of %d rounds, and beta = %g averages "
+            "its last %.0f updates, which are of old models: momentum may help little. Try "
+            "beta = 0 with several local steps (docs/choosing.md)",
+            share * rounds, rounds, beta, memory,
         )
 
 

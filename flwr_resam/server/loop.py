@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import INFO
 from pathlib import Path
@@ -20,14 +21,16 @@ from flwr.serverapp.strategy import FedAvg, Result
 
 from ..optimizers import Optimizer
 from ..rule import Aggregator
+from ..scratch import Scratch
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
 from ..wire.instruction import stamp
 from ..wire.layout import Layout
 from .gate import Rejection
-from .ledger import Ledger
+from .ledger import Ledger, Line
 from .log import log_metrics
 from .quorum import effective_faults
+from .rounds import RoundReport
 from .settings import Settings, checked_timeout
 
 _PACKAGE = __name__.partition(".")[0]
@@ -68,10 +71,20 @@ class RunState:
         Whether `Resam.start` runs it, and not another's loop.
     met : bool
         Whether as many nodes as wanted have been there together.
+    rounds : int
+        How many the run has; 0 where another's loop runs it.
+    share : float
+        Which part of the connected nodes the first round asked.
+    beta_said : bool
+        Whether the nodes' beta was looked at.
     sunk : set of str
         The arrays of which was said that they went below zero.
     ledger : Ledger or None
         None until something is written.
+    lines : list of Line
+        What each node did in the last round.
+    scratch : Scratch or None
+        The file for what comes in within a round; None where there is none.
     """
 
     rule_state: Any
@@ -88,8 +101,13 @@ class RunState:
     faults: int | None = None
     ours: bool = False
     met: bool = False
+    rounds: int = 0
+    share: float = 1.0
+    beta_said: bool = False
     sunk: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
+    lines: list[Line] = field(default_factory=list)
+    scratch: Scratch | None = None
 
     @classmethod
     def of(cls, settings: Settings, timeout: float | None = None) -> RunState:
@@ -110,6 +128,37 @@ class RunState:
         f = settings.num_malicious_nodes
         if effective_faults(rule, asked=asked, valid=valid, malformed=malformed, f=f) == f:
             self.deadline.within(max(_LEAST_PATIENCE, settings.patience * self.deadline.spent))
+
+    def open_scratch(self, settings: Settings) -> Scratch | None:
+        """Make the file for the replies of a round, where rows are not kept in memory.
+
+        Raises
+        ------
+        ValueError
+            Where there is no room for a row a node.
+        """
+        self.close_scratch()
+        if settings.spill is not None and self.layout is not None:
+            self.scratch = Scratch(settings.spill)
+            row = self.layout.size * max(4, self.layout.dtype.itemsize)
+            # A reply of a faulty node may be twice as large before it is refused.
+            count, f = len(self.asked), settings.num_malicious_nodes
+            self.scratch.check_room((count + min(count, f) + 1) * row, f"{count} rows")
+        return self.scratch
+
+    def close_scratch(self) -> None:
+        """Give its room back."""
+        if self.scratch is not None:
+            self.scratch.close()
+            self.scratch = None
+
+    @contextmanager
+    def scratch_in(self, settings: Settings) -> Iterator[Scratch | None]:
+        """The file of this round, made now where nobody has made it yet; closed at the end."""
+        try:
+            yield self.scratch or self.open_scratch(settings)
+        finally:
+            self.close_scratch()
 
     def moments_of(self, optimizer: Optimizer, layout: Layout) -> dict[str, Any]:
         """What the optimizer remembers; it begins anew in place of one that kept less."""
@@ -141,6 +190,8 @@ class Plan:
         Evaluation at the server.
     after_round : callable
         Called with the round and the model when a round is over.
+    told : callable
+        Called with what is known of the round, after that.
     """
 
     done: int
@@ -149,6 +200,7 @@ class Plan:
     evaluate_config: ConfigRecord
     evaluate_fn: EvaluateFn | None
     after_round: Callable[[int, ArrayRecord], None]
+    told: Callable[[RoundReport], None]
 
 
 def run_rounds(
@@ -170,22 +222,32 @@ def run_rounds(
             log_metrics("Evaluation at the server", metrics)
             result.evaluate_metrics_serverapp[number] = metrics
 
-    def replies(messages: list[Message], method: str) -> Iterable[Message]:
-        run.deadline = Deadline(run.timeout)
+    def replies(
+        messages: list[Message], method: str, scratch: Scratch | None = None
+    ) -> Iterable[Message]:
+        run.deadline = Deadline(run.timeout, scratch)
         stream = exchange(grid, messages, run.deadline)
-        # Another's method may go through the replies twice, as it can through Flower's.
+        # Another's method may go through the replies twice, as it can through Flower's; not so
+        # where they do not fit in memory.
         own = getattr(type(strategy), method).__module__.partition(".")[0] == _PACKAGE
-        return stream if own else list(stream)
+        return stream if own or scratch is not None else list(stream)
 
     if plan.done == 0:
         evaluate_here(0)
     for number in range(plan.done + 1, plan.num_rounds + 1):
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
+        began = time.monotonic()
+        run.lines = []
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         run.sent(result.arrays, asked, settings)
         stamp(asked, run.training, number)
-        model, metrics = strategy.aggregate_train(number, replies(asked, "aggregate_train"))
+        try:
+            model, metrics = strategy.aggregate_train(
+                number, replies(asked, "aggregate_train", run.open_scratch(settings))
+            )
+        finally:
+            run.close_scratch()
         if model is not None:
             result.arrays = model
         if metrics is not None:
@@ -202,6 +264,11 @@ def run_rounds(
             result.evaluate_metrics_clientapp[number] = reported
         evaluate_here(number)
         plan.after_round(number, result.arrays)
+        plan.told(RoundReport(
+            number, dict(metrics or {}), dict(reported or {}),
+            dict(result.evaluate_metrics_serverapp.get(number) or {}), tuple(run.lines),
+            time.monotonic() - began,
+        ))
     logger.log(INFO, "")
     logger.log(
         INFO, "%d round(s) in %.2f s", max(0, plan.num_rounds - plan.done),

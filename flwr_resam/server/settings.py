@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,7 +17,9 @@ from ..optimizers import Descent, Optimizer, checked_optimizer
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
 from ..wire.buffers import checked_buffers
+from .folders import checked_path, checked_spill
 from .quorum import effective_faults
+from .rounds import OnRound
 
 Rate = Callable[[int], float]
 
@@ -54,11 +55,13 @@ class Settings:
     output_dir: Path | None = None
     checkpoint_every: int = 0
     buffers: frozenset[str] | None = None
+    spill: Path | None = None
     fraction_train: float = 1.0
     fraction_evaluate: float = 1.0
     min_train_nodes: int = 0
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 0
+    on_round: OnRound | None = None
 
     @classmethod
     def of(
@@ -67,14 +70,9 @@ class Settings:
         min_available_nodes: int | None, **others: Any,
     ) -> Settings:
         """The settings, where None stands for what the rule needs."""
-        if output_dir is not None and not isinstance(output_dir, str | os.PathLike):
-            raise requirement(
-                "output_dir", "be a path or None", repr(output_dir), 'Use "runs/first", say',
-                error=TypeError,
-            )
         return cls(
             aggregator=MDA() if aggregator is None else aggregator,
-            output_dir=Path(output_dir) if output_dir else None,
+            output_dir=checked_path("output_dir", output_dir),
             buffers=checked_buffers(buffers),
             min_train_nodes=_least("min_train_nodes", min_train_nodes),
             min_available_nodes=_least("min_available_nodes", min_available_nodes),
@@ -90,6 +88,7 @@ class Settings:
         self._set("weight_decay", _at_least_zero("weight_decay", self.weight_decay))
         self._set("optimizer", checked_optimizer(self.optimizer))
         self._set("device", checked_device(self.device))
+        self._set("spill", checked_spill(self.spill, self.aggregator, self.device))
         self._set("seed", _seed(self.seed))
         check_whole("max_skipped_rounds", self.max_skipped_rounds, "Use 10")
         _check_fraction("fraction_train", self.fraction_train)
@@ -108,6 +107,11 @@ class Settings:
             raise requirement(
                 "output_dir", "be given for checkpoints", "none", "Name a folder, or leave out "
                 "`checkpoint_every`",
+            )
+        if self.on_round is not None and not callable(self.on_round):
+            raise requirement(
+                "on_round", "be callable or None", repr(self.on_round),
+                "Give a function of a RoundReport, such as print", error=TypeError,
             )
         self._settle_nodes()
 

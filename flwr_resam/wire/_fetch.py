@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
 from logging import WARNING
 from typing import cast
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
-from .flower import Network, array_bytes, is_chunk, logger, number_message, object_ids
+from ..scratch import Scratch, ScratchError, Stored
+from .flower import Content, Network, array_bytes, is_chunk, logger, number_message, object_ids
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two looks for a reply
 _MARGIN = 4 << 20  # bytes of a reply beside its arrays, which may be twice those that were sent
@@ -21,13 +25,16 @@ _UNREADABLE = 1  # code of the error reply in place of what is no reply
 
 
 class Look:
-    """The way to one reply: called again and again, it returns the reply once it is whole.
+    """The way to one reply: called again and again, it says whether the reply is all there.
 
-    Never waits for a node: where something is not there yet, it returns None and says in ``due``
-    when to look again.
+    Never waits for a node: where something is not there yet, it returns False and says in ``due``
+    when to look again. What has come is kept in the file, where there is one.
     """
 
-    def __init__(self, network: Network, number: str, asked: Message, grid: Grid) -> None:
+    def __init__(
+        self, network: Network, number: str, asked: Message, grid: Grid,
+        scratch: Scratch | None = None,
+    ) -> None:
         self.due = 0.0
         self._network, self._number, self._grid = network, number, grid
         self._asked = asked
@@ -35,34 +42,65 @@ class Look:
         self._pause = _FIRST_PAUSE
         self._reply: str | None = None
         self._missing: deque[str] = deque()
-        self._contents: dict[str, bytes] = {}
+        self._contents: dict[str, Content] = {}
+        self._chunks = None if scratch is None else Stored(scratch)
+        self._error: Message | None = None
 
-    def __call__(self, stop: threading.Event) -> Message | None:
+    def __call__(self, stop: threading.Event) -> bool:
         """Go on as far as one can now."""
         try:
             return self._go_on(stop)
+        except ScratchError:
+            raise
         except Exception as error:
-            self._grid.get_node_ids()  # raises where it was the SuperLink
-            return self._refused(f"can't be read ({type(error).__name__})")
+            if stop.is_set():  # the round is over, and with it the file
+                return False
+            self._refuse_for(error)
+            return True
 
-    def _go_on(self, stop: threading.Event) -> Message | None:
+    def reply(self) -> Message:
+        """The reply that is all there, put together; an error in the node's name for what is none.
+
+        Called once, and for one reply at a time, so that no other is in memory as a whole.
+        """
+        if self._error is None:
+            try:
+                return self._network.message(cast(str, self._reply), self._contents)
+            except ScratchError:
+                raise
+            except Exception as error:
+                self._refuse_for(error)
+            finally:
+                self._forget()
+        return cast(Message, self._error)
+
+    def _go_on(self, stop: threading.Event) -> bool:
         if self._reply is None and not self._begin():
-            return None if self.due else self._refused("holds too many objects")
+            return not self.due and self._refuse("holds too many objects")
         while self._missing:
             if stop.is_set():
-                return None
+                return False
             found = self._network.content(self._missing[0])
             if found is None:
                 self._later()
-                return None
+                return False
             self._pause = _FIRST_PAUSE
-            self._contents[self._missing.popleft()] = found
+            self._keep(self._missing.popleft(), found)
             if not self._room.take(found):
-                return self._refused(_TOO_LARGE)
+                return self._refuse(_TOO_LARGE)
         if array_bytes(self._contents) > self._room.of_arrays:
-            return self._refused(_TOO_LARGE)
+            return self._refuse(_TOO_LARGE)
         self._network.confirm(cast(str, self._reply))
-        return self._network.message(cast(str, self._reply), self._contents)
+        return True
+
+    def _keep(self, object_id: str, content: bytes) -> None:
+        chunks = self._chunks if is_chunk(content) else None
+        if chunks is None:
+            self._contents[object_id] = content
+        else:
+            start = len(chunks)
+            chunks.append(content)
+            self._contents[object_id] = chunks.part(start, len(chunks))
 
     def _begin(self) -> bool:
         """Find the reply and list its objects, each once; False where there is none to go on with.
@@ -86,9 +124,19 @@ class Look:
         self.due = time.monotonic() + self._pause
         self._pause = min(2.0 * self._pause, _LONGEST_PAUSE)
 
-    def _refused(self, why: str) -> Message:
-        """An error reply in the node's name, in place of what it sent."""
+    def _forget(self) -> None:
         self._contents.clear()
+        if self._chunks is not None:
+            self._chunks.drop()
+        give_memory_back()
+
+    def _refuse_for(self, error: Exception) -> None:
+        self._grid.get_node_ids()  # raises where it was the SuperLink
+        self._refuse(f"can't be read ({type(error).__name__})")
+
+    def _refuse(self, why: str) -> bool:
+        """Make an error reply in the node's name, in place of what it sent; that is all of it."""
+        self._forget()
         node = self._asked.metadata.dst_node_id
         logger.log(WARNING, "The reply of node %d %s", node, why)
         if self._reply is not None:
@@ -98,7 +146,26 @@ class Look:
                 logger.log(WARNING, "It is left at the SuperLink: %s", type(error).__name__)
         reply = Message(Error(_UNREADABLE, f"the reply {why}"), reply_to=self._asked)
         number_message(reply)
-        return reply
+        self._error = reply
+        return True
+
+
+def give_memory_back() -> None:
+    """Let the system have what was freed, where the C library keeps it (glibc).
+
+    The chunks of many replies come in at the same time, each a block of 5 MB among others: what
+    is freed of them would stay with this process, as much again as the rows that they became.
+    """
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], int] | None:
+    try:
+        return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError, TypeError):  # another C library, another system
+        return None
 
 
 class _Room:

@@ -9,21 +9,19 @@ of bytes, by a few threads of which none waits for a node; one deadline holds fo
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib.metadata import version
 from typing import Any, Protocol, cast
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from ..scratch import Scratch
 from ._fetch import Look
+from ._lookers import Lookers
 from .flower import Network, on_engine, over_network, seal
 
-_LONGEST_PAUSE = 3.0  # seconds
 _WORKERS = 8
 
 
@@ -34,6 +32,8 @@ class Deadline:
     ----------
     seconds : float or None
         From now; None and infinity wait for all replies.
+    scratch : Scratch, optional
+        Where what has come of replies is kept until they are whole; left out, in memory.
 
     Attributes
     ----------
@@ -50,8 +50,9 @@ class Deadline:
     0.0
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, scratch: Scratch | None = None) -> None:
         self._started = time.monotonic()
+        self.scratch = scratch
         self.seconds = math.inf if seconds is None else seconds
 
     @property
@@ -138,42 +139,20 @@ def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Itera
             f"({error}). Install a version of flwr that its metadata allows, or a newer flwr-resam."
         ) from error
     pushed = list(grid.push_messages(asked))
-    looks = deque(
-        Look(network, number, message, grid)
+    looks = [
+        Look(network, number, message, grid, deadline.scratch)
         for number, message in zip(pushed, asked, strict=False) if number
-    )
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="resam-replies")
-    busy: dict[Future[Message | None], Look] = {}
+    ]
+    lookers = Lookers(looks, _WORKERS)
     try:
-        while (looks or busy) and deadline.left:
-            now = time.monotonic()
-            for _ in range(len(looks)):
-                look = looks.popleft()
-                if look.due <= now and len(busy) < _WORKERS:
-                    busy[pool.submit(look, stop)] = look
-                else:
-                    looks.append(look)
-            soonest = min((look.due for look in looks), default=math.inf) - now
-            if len(busy) == _WORKERS:
-                soonest = math.inf
-            patience = max(0.0, min(soonest, deadline.left, _LONGEST_PAUSE))
-            if busy:
-                done, _ = wait(busy, timeout=patience, return_when=FIRST_COMPLETED)
-            else:
-                done = set()
-                time.sleep(patience)
-            for each in done:
-                look = busy.pop(each)
-                reply = each.result()
-                if reply is None:
-                    looks.append(look)
-                else:
-                    yield reply
+        for _ in looks:
+            look = lookers.next_whole(deadline)
+            if look is None:
+                return
+            yield look.reply()
+            del look  # and all that it holds
     finally:
-        # What is in flight ends by itself: a call at most, which no node can make longer.
-        stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        lookers.stop()
 
 
 def memory_of(grid: Grid) -> Any:

@@ -1,14 +1,14 @@
-"""What an instruction says besides the model: the round, and whether its server takes momentum."""
+"""What goes with the model: in an instruction the round and the training, in a reply beta."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from ..errors import requirement
 
-_RECORD, _TRAINING, _ROUND = "resam", "training", "server-round"
+_RECORD, _TRAINING, _ROUND, _BETA = "resam", "training", "server-round", "beta"
 
 
 def stamp(messages: Iterable[Message], training: str, server_round: int) -> None:
@@ -46,3 +46,19 @@ def server_round_of(message: Message) -> int:
         "server-round", "be in the instruction's ConfigRecord", "none",
         "Use a strategy that sends it, as FedAvg and all built on it do",
     )
+
+
+def say_beta(content: RecordDict, beta: float) -> None:
+    """Say in a reply with which beta its momentum was made."""
+    content[_RECORD] = ConfigRecord({_BETA: beta})
+
+
+def said_beta(content: object) -> float | None:
+    """The beta that a reply names; None where it names none that can be one.
+
+    Of what a node sent nothing is called, and only plain types are read.
+    """
+    for kind, key in ((RecordDict, _RECORD), (ConfigRecord, _BETA)):
+        items = content.__dict__.get("_data") if type(content) is kind else None
+        content = items.get(key) if type(items) is dict else None
+    return content if type(content) is float and 0.0 <= content < 1.0 else None

@@ -90,3 +90,20 @@ def test_newton_needs_few_steps(monkeypatch):
     for n, d in [(25, 5), (100, 300), (60, 2)]:
         rows = np.random.default_rng(n).standard_normal((n, d))
         assert error(rows, GeometricMedian()(rows, f=n // 2 - 1)) <= 1e-10
+
+
+@pytest.mark.parametrize("seed", [8, 12, 44, 46, 48])
+def test_rows_that_coincide_up_to_rounding_do_not_hold_the_search(seed):
+    """Three rows lie at one point and a fourth close by; four others far off pull harder."""
+    draw = np.random.default_rng(seed)
+    point = 5.0 * draw.standard_normal(8)
+    rows = np.concatenate([
+        3.0 * point + 1e-3 * draw.standard_normal((4, 8)),
+        point + 1e-4 * draw.standard_normal((1, 8)),
+        np.tile(point, (3, 1)),
+    ])[draw.permutation(8)]
+    away = rows - GeometricMedian()(rows, f=3)
+    distances = np.linalg.norm(away, axis=1)
+    on = distances <= 1e-10
+    pull = np.linalg.norm((away[~on] / distances[~on, None]).sum(axis=0))
+    assert pull <= on.sum() + 1e-6

@@ -244,7 +244,7 @@ def test_lambda_holds_for_every_set(name, n, f, d):
 )
 def test_infinite_lambda_means_that_none_exists(name, rows):
     rule, rows = make(name), np.array(rows)[:, None]
-    assert rule.coefficient(3, 1, 1) == float("inf")
+    assert rule.coefficient(3, 1, 1) == rule.kappa(3, 1, 1) == float("inf")
     values = rows.ravel()
     twice = max(values, key=lambda value: (values == value).sum())
     assert abs(rule(rows, f=1)[0] - twice) > 0.1
@@ -255,8 +255,10 @@ def test_coefficients_are_numbers_or_none(name):
     for n in range(1, 40):
         for f in range(n):
             if make(name).admits(n, f):
-                value = make(name).coefficient(n, f, 10)
-                assert value is None or value >= f / (n - f)
+                value, kappa = make(name).coefficient(n, f, 10), make(name).kappa(n, f, 10)
+                assert value is None or value >= f / (n - f) - 1e-12
+                assert kappa is None or 2 * f >= n or kappa >= f / (n - 2 * f) - 1e-12
+                assert (value is None) == (kappa is None)
 
 
 @pytest.mark.parametrize("name", PREAGGREGATORS)

@@ -71,3 +71,18 @@ def test_what_a_node_sends_is_the_formula(fraction):
             missed += len(own) < server_round
             np.testing.assert_allclose(momentum, m / (1 - BETA ** len(own)), rtol=1e-10)
     assert (missed > 0) == (fraction < 1)
+
+
+def test_the_server_hears_of_beta_and_warns_once(caplog):
+    grid = InProcessGrid(moving_target_app(), num_nodes=10)
+    strategy = Resam(
+        num_malicious_nodes=1, fraction_train=0.4, fraction_evaluate=0.0,
+        min_train_nodes=4, min_available_nodes=10, seed=1,
+    )
+    with caplog.at_level("WARNING", logger="flwr"):
+        strategy.start(grid, ArrayRecord([np.zeros(3)]), num_rounds=12)
+        assert caplog.text.count("Each node is asked in about 4.8 of 12 rounds, and beta = 0.9") == 1
+        assert caplog.text.count("Each round asks 4 of 10 nodes") == 1
+        caplog.clear()
+        strategy.start(grid, ArrayRecord([np.zeros(3)]), num_rounds=3)
+        assert caplog.text.count("num_rounds = 3 is below 1 / (1 - beta) = 10") == 1

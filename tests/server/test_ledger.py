@@ -236,8 +236,39 @@ def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
     assert "Give the `output_dir` of a strategy" in done.stderr
     (tmp_path / LEDGER).write_text('{"round": 1, "node": 2, "status": "silent"}\n')
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="pip install matplotlib"):
-        report(tmp_path, Console(quiet=True))
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert done.exit_code == 3
+    assert "often silent" in " ".join(done.stdout.split())
+    assert "pip install matplotlib" in done.stdout
+
+
+def test_the_report_fits_80_columns_and_names_whole_ids(tmp_path, monkeypatch):
+    ids = [2**63 - 7, 2**62 + 5, 11]
+    lines = [
+        {"round": number, "node": str(node), "status": "valid", "weight": node == 11, "distance": 2.0}
+        for number in (1, 2) for node in ids
+    ]
+    (tmp_path / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    table = done.stdout.split("Picture")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert all(f"{str(node)[-4:]} is {node}" in table for node in ids[:2])
+
+
+def test_nodes_that_send_the_same_row_are_remarked(tmp_path, federation):
+    generator = np.random.default_rng(0)
+
+    def reply(message, i):
+        values = generator.normal(size=3).astype(np.float32)
+        return content(record(w=values if i > 1 else np.full(3, 0.5, np.float32)), key="momentum")
+
+    strategy = Resam(num_malicious_nodes=2, aggregator=TrimmedMean(), fraction_evaluate=0.0, output_dir=tmp_path)
+    strategy.start(federation(reply, 7), record(w=np.zeros(3, np.float32)), 3)
+    found = {conduct.node: conduct for conduct in conducts(read_ledger(tmp_path))}
+    same = {node for node, conduct in found.items() if conduct.remarks == ["sends the same as another node"]}
+    assert same == {FAR, MALFORMED}
+    assert all(found[node].twins == 3 for node in same)
 
 
 def test_a_folder_of_runs_names_three_of_them(tmp_path):

@@ -7,13 +7,16 @@ import pytest
 from flwr.app import MetricRecord, RecordDict
 
 from flwr_resam import InProcessGrid, QuorumLostError, Resam, parse_rule
+from flwr_resam.sampling_odds import sampling_failure
 from flwr_resam.server.gate import Rejection
 from flwr_resam.server.log import (
     log_assumed,
+    log_beta,
     log_constants,
     log_limits,
     log_metrics,
     log_round,
+    log_sample,
     log_settings,
     log_sunk,
     quorum_lost,
@@ -232,3 +235,32 @@ def test_a_reply_of_too_many_metrics_is_told(said, federation):
     strategy = Resam(1, min_available_nodes=3, fraction_evaluate=0.0)
     strategy.start(grid, record(w=np.zeros(2)), num_rounds=1)
     assert "WARNING > Node 2 sent too many metrics: dropped" in said()
+
+
+def test_a_sample_says_how_many_byzantine_nodes_it_stands(said):
+    log_sample(Settings(5, fraction_train=0.1), nodes=600, asked=11, rounds=300)
+    assert said() == [
+        "WARNING Each round asks 11 of 600 nodes: the liars among them stay within f = 5 in all 300 rounds "
+        "with probability 0.999 if at most 29 of all nodes are Byzantine (flwr-resam sample)"
+    ]
+    assert sampling_failure(600, 29, 11, 5, 300) <= 1e-3 < sampling_failure(600, 30, 11, 5, 300)
+    log_sample(Settings(5, fraction_train=0.1), nodes=600, asked=11, rounds=0)
+    assert "in one round" in said()[0]
+
+
+@pytest.mark.parametrize(("f", "asked"), [(0, 5), (2, 10), (2, 0)])
+def test_where_no_sample_is_drawn_or_nobody_tolerated_nothing_is_said_of_it(said, f, asked):
+    log_sample(Settings(f), nodes=10, asked=asked, rounds=5)
+    assert said() == []
+
+
+@pytest.mark.parametrize(("beta", "share", "rounds", "told"), [
+    (0.9, 1.0, 9, "num_rounds = 9 is below 1 / (1 - beta) = 10"), (0.9, 1.0, 11, None), (0.0, 0.01, 5, None),
+    (None, 0.01, 5, None), (0.9, 0.01, 0, None), (0.9, 0.01, 300, "asked in about 3 of 300 rounds"),
+    (0.9, 0.5, 300, None), (0.99, 0.5, 300, "asked in about 150 of 300 rounds"),
+])
+def test_momentum_that_can_not_be_one_is_told(said, beta, share, rounds, told):
+    log_beta(beta, share=share, rounds=rounds)
+    lines = said()
+    assert bool(lines) == (told is not None)
+    assert told is None or told in lines[0]

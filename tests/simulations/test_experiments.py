@@ -78,6 +78,7 @@ def test_a_node_reads_its_own_settings_of_those_of_the_experiment():
         ({"round-timeout": 0}, r"`round-timeout` must be above 0\.0\. Found 0\.0\."),
         ({"num-nodes": 0}, r"`num-nodes` must be above 0\. Found 0\."),
         ({"output-dir": "here"}, "absolute path"),
+        ({"spill": "here"}, "`spill` must be an absolute path"),
         ({"checkpoint-every": -1}, "at least 0"),
         ({"resume": "yes"}, "of type bool. Found 'yes'. Write true or false without quotes"),
         ({"l2": float("nan")}, "`l2` must be a finite number"),

@@ -1,5 +1,6 @@
 """Replies over the network: what a node uploads that is no reply costs its own reply only."""
 
+import errno
 import hashlib
 import json
 import threading
@@ -33,6 +34,8 @@ from flwr.superlink.grid.http_grid import HttpGrid
 from flwr_resam import QuorumLostError, Resam
 from flwr_resam.aggregators import Mean, TrimmedMean
 from flwr_resam.grids._wrapper import GridWrapper
+from flwr_resam.scratch import Scratch, ScratchError, Stored
+from flwr_resam.server import gate, intake
 from flwr_resam.wire import _fetch
 from flwr_resam.wire.exchange import Deadline, answered, exchange, memory_of, recall
 from flwr_resam.wire.flower import Announced, become_server, object_ids, seal
@@ -153,19 +156,73 @@ def start(grid, **changes):
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(_fetch, "_FIRST_PAUSE", 1e-3)
 
 
 @pytest.mark.parametrize("wrap", [lambda grid: grid, GridWrapper])
+@pytest.mark.parametrize("spilled", [False, True])
 @pytest.mark.parametrize("forger", [None, 2, 6])
-def test_an_upload_that_is_no_reply_costs_its_own_node_only(wrap, forger, caplog):
-    result = start(wrap(federation(SuperLink(5, forger))))
+def test_an_upload_that_is_no_reply_costs_its_own_node_only(
+    wrap, spilled, forger, caplog, tmp_path
+):
+    result = start(wrap(federation(SuperLink(5, forger))), spill=tmp_path if spilled else None)
     metrics = result.train_metrics_clientapp[1]
     assert (metrics["n-valid"], metrics["n-rejected"]) == ((5, 0) if forger is None else (4, 1))
     assert metrics["f-effective"] == 1  # nothing is proven: who uploads half a reply may be honest
     np.testing.assert_allclose(result.arrays["w"].numpy(), -1.0)
     if forger is not None:
         assert f"The reply of node {forger} can't be read (DecodeError)" in caplog.text
+
+
+def test_what_comes_in_lies_in_the_file_until_it_is_whole(tmp_path, monkeypatch):
+    kept = []
+    append = Stored.append
+    monkeypatch.setattr(Stored, "append", lambda self, data: kept.append(data) or append(self, data))
+    start(federation(SuperLink(5)), spill=tmp_path)
+    assert sum(bytes(each).startswith(b"ArrayChunk ") for each in kept) == 5
+    kept.clear()
+    start(federation(SuperLink(5)))
+    assert kept == []
+
+
+def test_a_disk_that_fills_while_a_reply_comes_in_ends_the_run(tmp_path, monkeypatch):
+    def full(self, place, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Scratch, "_write", full)
+    with pytest.raises(ScratchError, match="No space left"):
+        start(federation(SuperLink(5)), spill=tmp_path)
+
+
+def test_while_the_gate_is_at_one_reply_others_come_in(monkeypatch):
+    class Slow(SuperLink):
+        """Hands the last node's objects out only once the gate is at work."""
+
+        def PullObject(self, request):
+            if request.object_id in self.last:
+                assert gating.wait(20.0)
+                came.set()
+            return super().PullObject(request)
+
+        def _reply(self, number, node):
+            before = set(self.objects)
+            made = super()._reply(number, node)
+            if node == 6:
+                self.last = set(self.objects) - before
+            return made
+
+    gating, came, waited = threading.Event(), threading.Event(), []
+
+    def read(*arguments):
+        gating.set()
+        waited.append(came.wait(20.0))
+        return gate.read_reply(*arguments)
+
+    monkeypatch.setattr(intake, "read_reply", read)
+    link = Slow(5)
+    link.last = set()
+    assert start(federation(link)).train_metrics_clientapp[1]["n-valid"] == 5
+    assert waited == [True] * 5
 
 
 def test_flower_itself_ends_there():
@@ -199,7 +256,7 @@ def test_the_pauses_between_looks_double_up_to_the_longest(monkeypatch):
     network = SimpleNamespace(announced=lambda number: None)
     look = _fetch.Look(network, "a", Message(RecordDict(), 2, "train"), None)
     for _ in range(8):
-        assert look(threading.Event()) is None
+        assert not look(threading.Event())
         pauses.append(look.due - clock[0])
         clock[0] = look.due
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0])
@@ -459,6 +516,11 @@ def looking(network):
     ))
 
 
+def reply_of(look):
+    assert look(threading.Event())
+    return look.reply()
+
+
 def leaves(*names):
     return ObjectTree(object_id="r", children=[ObjectTree(object_id=name) for name in names])
 
@@ -466,8 +528,8 @@ def leaves(*names):
 def test_each_object_is_pulled_once_and_then_the_reply_confirmed():
     network = OneReply({"r": b"Message ", "a": b"x"}, leaves("a", "a"), missing=2)
     look, going = looking(network), threading.Event()
-    found = [look(going) for _ in range(5)]
-    assert found == [None] * 4 + [["a", "r"]]
+    assert [look(going) for _ in range(5)] == [False] * 4 + [True]
+    assert look.reply() == ["a", "r"]
     assert network.looks == 3
     assert sorted(network.pulled) == ["a", "r", "r", "r"]
     assert network.confirmed == ["r"]
@@ -477,7 +539,7 @@ def test_nothing_more_is_pulled_once_the_round_is_over():
     network, over = OneReply({"r": b"Message "}, leaves()), threading.Event()
     network.looks = 2
     over.set()
-    assert looking(network)(over) is None
+    assert not looking(network)(over)
     assert network.pulled == []
 
 
@@ -486,7 +548,7 @@ def test_a_reply_has_no_more_objects_than_there_is_room_for(count, room):
     names = [str(number) for number in range(count)]  # and the reply itself
     network = OneReply(dict.fromkeys(["r", *names], b"x"), leaves(*names))
     network.looks = 2
-    found = looking(network)(threading.Event())
+    found = reply_of(looking(network))
     assert (found == sorted(["r", *names])) == room
     if not room:
         assert found.error.reason == "the reply holds too many objects"
@@ -497,7 +559,7 @@ def test_a_reply_has_no_more_objects_than_there_is_room_for(count, room):
 def test_an_object_that_will_never_be_there_is_an_error_reply_and_confirmed(caplog):
     network = OneReply({}, leaves())
     network.looks = 2
-    found = looking(network)(threading.Event())
+    found = reply_of(looking(network))
     assert (found.error.code, found.error.reason) == (1, "the reply can't be read (KeyError)")
     assert found.metadata.message_id
     assert network.confirmed == ["r"]
@@ -506,7 +568,7 @@ def test_an_object_that_will_never_be_there_is_an_error_reply_and_confirmed(capl
         raise ConnectionError
 
     network.confirm = fails
-    assert looking(network)(threading.Event()).has_error()
+    assert reply_of(looking(network)).has_error()
     assert "It is left at the SuperLink: ConnectionError" in caplog.text
 
 

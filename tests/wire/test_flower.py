@@ -1,13 +1,18 @@
 """Where Flower's private parts are used."""
 
+import json
+import tracemalloc
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.proto.message_pb2 import PullObjectResponse
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.superlink.grid.http_grid import HttpGrid
 
+from flwr_resam.scratch import Scratch, Stored
 from flwr_resam.wire.flower import (
     Network,
     array_bytes,
@@ -16,6 +21,7 @@ from flwr_resam.wire.flower import (
     number_message,
     object_ids,
     received,
+    take_arrays,
 )
 
 
@@ -122,3 +128,60 @@ def test_objects_that_are_no_message_are_named():
     record = ConfigRecord({"x": 1})
     with pytest.raises(TypeError, match="a ConfigRecord"):
         network()[0].message(record.object_id, {record.object_id: record.deflate()})
+
+
+def test_arrays_are_put_together_as_flower_does_and_their_chunks_leave(monkeypatch, tmp_path):
+    monkeypatch.setattr("flwr.app.message.array.FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE", 100)
+    same = np.zeros(60)  # chunks of zeros are one object
+    record = ArrayRecord({
+        "a": Array(same), "b": Array(np.arange(50.0)), "c": Array(np.arange(50.0)),
+        "d": Array(np.empty(0)), "e": Array("float32", (0,), "numpy.ndarray", b""),
+    })
+    contents = {key: each.deflate() for key, each in get_all_nested_objects(record).items()}
+    chunks = [key for key, content in contents.items() if is_chunk(content)]
+    assert len(chunks) < sum(len(array.slice_array()) for array in record.values())
+    with Scratch(tmp_path) as scratch:
+        stored = Stored(scratch)
+        away = dict(contents)
+        for key in chunks:
+            start = len(stored)
+            stored.append(contents[key])
+            away[key] = stored.part(start, len(stored))
+        assert array_bytes(away) == array_bytes(contents) > 0
+        for each in (contents, away):
+            found = take_arrays(each)
+            assert found == {array.object_id: array for array in record.values()}
+            assert not set(each) & set(chunks)
+
+
+@pytest.mark.parametrize(("chunk", "order"), [
+    (b"ArrayChunk  3\0abc", [1]),  # one that is not listed
+    (b"ArrayChunk  3\0abc", []),  # none, where one is listed
+    (b"MetricRecord  3\0abc", [0]),
+    (b"ArrayChunk " + b"a" * 64 + b" 3\0abc", [0]),  # a chunk with a child
+    (b"ArrayChunk  " + b"3" * 300 + b"\0abc", [0]),  # a head without an end
+])
+def test_an_array_of_something_else_is_refused(chunk, order):
+    said = json.dumps({
+        "dtype": "float32", "shape": [3], "stype": "numpy.ndarray", "arraychunk_ids": order
+    })
+    array = f"Array 1 {len(said)}\0{said}".encode()
+    with pytest.raises((ValueError, IndexError)):
+        take_arrays({"1": chunk, "a": array})
+
+
+def test_what_is_held_while_a_reply_is_put_together_is_little_more_than_the_reply():
+    size = 40_000_000
+    record = ArrayRecord({
+        str(seed): Array(np.random.default_rng(seed).random(size // 40)) for seed in range(5)
+    })
+    contents = {key: each.deflate() for key, each in get_all_nested_objects(record).items()}
+    root = record.object_id
+    del record
+    tracemalloc.start()
+    take_arrays(contents)
+    assert root in contents
+    # The contents were there before, so that what is counted is above them.
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.01 * size

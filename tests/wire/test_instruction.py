@@ -4,7 +4,13 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 from flwr_resam.wire.flower import become_server, number_message
-from flwr_resam.wire.instruction import server_round_of, stamp, training_of
+from flwr_resam.wire.instruction import (
+    said_beta,
+    say_beta,
+    server_round_of,
+    stamp,
+    training_of,
+)
 
 
 def instruction(**configs):
@@ -46,3 +52,17 @@ def test_a_round_is_a_whole_number_from_one(number, taken):
 
 def test_the_round_may_stand_in_any_record():
     assert server_round_of(instruction(a={"x": 1}, b={"server-round": 0}, c={"server-round": 5})) == 5
+
+
+def test_a_reply_says_its_beta():
+    content = RecordDict()
+    assert said_beta(content) is None
+    say_beta(content, 0.9)
+    assert said_beta(content) == 0.9
+
+
+@pytest.mark.parametrize("wrong", [1.0, -0.1, float("nan"), 1, "0.9", [0.9]])
+def test_what_is_no_beta_is_none(wrong):
+    assert said_beta(RecordDict({"resam": ConfigRecord({"beta": wrong})})) is None
+    assert said_beta(Error(0)) is None
+    assert said_beta(wrong) is None

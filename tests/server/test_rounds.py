@@ -1,0 +1,82 @@
+"""What a tracker is told of each round, and the file of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from flwr_resam import Resam, RoundReport
+from flwr_resam.server.rounds import ROUNDS, read_rounds
+from tests.support import content, record
+
+
+def run(federation, rounds=3, resume=False, evaluate=None, **changes):
+    generator = np.random.default_rng(0)
+
+    def reply(message, i):
+        values = generator.normal(size=3).astype(np.float32)
+        return content(record(w=values if i else np.full(3, np.nan, np.float32)), key="momentum")
+
+    strategy = Resam(num_malicious_nodes=1, fraction_evaluate=0.0, **changes)
+    model = record(w=np.zeros(3, np.float32))
+    return strategy.start(federation(reply, 5), model, rounds, resume=resume, evaluate_fn=evaluate)
+
+
+def test_a_tracker_gets_what_the_ledger_and_the_metrics_have(federation):
+    seen = []
+    result = run(federation, on_round=seen.append, evaluate=lambda number, arrays: {"accuracy": number / 10})
+    assert [report.round for report in seen] == [1, 2, 3]
+    for report in seen:
+        assert report.train == dict(result.train_metrics_clientapp[report.round])
+        assert report.server == {"accuracy": report.round / 10}
+        assert report.numbers()["train/n-rejected"] == 1
+        status = [line.status for line in report.nodes]
+        assert sorted(status) == ["rejected"] + ["valid"] * 4
+        assert "NaN" in next(line.reason for line in report.nodes if line.status == "rejected")
+        assert report.seconds > 0.0
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(federation, caplog):
+    def broken(report):
+        raise ConnectionError("no such host")
+
+    assert len(run(federation, on_round=broken).train_metrics_clientapp) == 3
+    assert caplog.text.count("`on_round` raised ConnectionError") == 3
+
+
+def test_what_is_no_function_is_refused_before_the_run():
+    with pytest.raises(TypeError, match="`on_round` must be callable"):
+        Resam(num_malicious_nodes=1, on_round="wandb")
+
+
+def test_the_file_goes_on_where_a_run_is_resumed_and_keeps_runs_apart(federation, tmp_path):
+    changes = {"output_dir": tmp_path, "checkpoint_every": 2}
+    run(federation, 3, **changes)
+    run(federation, 5, resume=True, **changes)
+    assert [report.round for report in read_rounds(tmp_path)] == [1, 2, 3, 4, 5]
+    for checkpoint in tmp_path.glob("*.safetensors"):
+        checkpoint.unlink()
+    for checkpoint in tmp_path.glob("checkpoint*"):
+        checkpoint.unlink()
+    run(federation, 2, **changes)
+    last = read_rounds(tmp_path)
+    assert ([report.round for report in last], {report.run for report in last}) == ([1, 2], {2})
+    assert len((tmp_path / ROUNDS).read_text().splitlines()) == 7
+
+
+def test_what_is_not_finite_is_text_that_no_one_takes_for_a_number(federation, tmp_path):
+    run(federation, 1, output_dir=tmp_path, evaluate=lambda number, arrays: {"loss": float("nan")})
+    line = (tmp_path / ROUNDS).read_text()
+    assert json.loads(line, parse_constant=pytest.fail)["server"] == {"loss": "nan"}
+    assert "server/loss" not in read_rounds(tmp_path)[0].numbers()
+
+
+def test_a_line_that_is_no_round_is_named(tmp_path):
+    (tmp_path / ROUNDS).write_text('{"round": 0}\n')
+    with pytest.raises(ValueError, match="line 1"):
+        read_rounds(tmp_path)
+
+
+def test_numbers_are_finite_single_numbers():
+    report = RoundReport(1, train={"a": 1, "b": [1.0], "c": float("inf"), "d": "x"}, evaluate={"a": 0.5})
+    assert report.numbers() == {"train/a": 1, "evaluate/a": 0.5}
