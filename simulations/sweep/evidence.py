@@ -65,10 +65,11 @@ def draw(
     made: list[Path] = []
     settings = by_setting(runs)
     if settings and is_map(settings):
-        stem = folder / f"{settings[0][0].learnt.replace(' ', '-')}-worst"
-        worst_map(settings, stem.with_suffix(".png"))
-        stem.with_suffix(".md").write_text(worst_table(settings), encoding="utf-8")
-        return [stem.with_suffix(".png"), stem.with_suffix(".md")]
+        name = settings[0][0].learnt.replace(" ", "-")
+        picture, table = folder / f"{name}-worst.png", folder / f"{name}-worst-table.md"
+        worst_map(settings, picture)
+        table.write_text(worst_table(settings), encoding="utf-8")
+        return [picture, table]
     for setting, own in settings:
         _check_controls(setting, own)
     for setting, own in settings:

@@ -198,8 +198,8 @@ def over_seeds(runs: Sequence[Run]) -> dict[Cell, Seeds]:
 
 
 def attacks_in_order(cells: Iterable[Cell]) -> list[str]:
-    """Each once, no attack first."""
-    return sorted(dict.fromkeys(cell.attack for cell in cells), key=lambda name: name != CONTROL)
+    """Each once, behind no attack, the control, also where that was not run."""
+    return list(dict.fromkeys([CONTROL, *(cell.attack for cell in cells)]))
 
 
 def least(found: Mapping[Cell, Seeds], aggregator: str, beta: float) -> Least | None:

@@ -201,6 +201,20 @@ def test_a_line_that_was_being_written_is_cut_off_and_failures_are_tried_again(t
     assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.8, 0.7]
 
 
+def test_packed_results_count_and_a_later_result_wins(tmp_path):
+    experiments = read_grid(grid(tmp_path))
+    for accuracy in (0.6, 0.7):
+        store = Store(tmp_path)
+        store.add(fake(experiments[0], [0.1, accuracy]))
+        store.add(fake(experiments[1], [0.1, accuracy]))
+        store.close()
+        if accuracy == 0.6:
+            subprocess.run(["gzip", str(tmp_path / RESULTS)], check=True)
+            assert missing(experiments, tmp_path) == experiments[2:]
+            assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.6, 0.6]
+    assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.7, 0.7]
+
+
 def test_a_result_from_before_a_key_was_there_still_counts(tmp_path):
     experiment = read_grid(grid(tmp_path))[0]
     run = fake(experiment, [0.1, 0.8])
