@@ -1,10 +1,11 @@
-"""Test against the oldest and the newest flwr that pyproject.toml allows.
+"""Test against the oldest and the newest flwr that pyproject.toml allows, and tonight's build.
 
 The version that is installed was tested with everything else. Another is laid over this
 environment, so that torch and Ray need not be installed anew, and the tests that touch Flower are
 run with it. Where the registry has no set of packages that the version can be installed with, it
 is said which ones are missing, the tests run all the same with what is there, and their result is
-reported without failing the build: nobody can install that version from this registry.
+reported without failing the build: nobody can install that version from this registry. What fails
+with the nightly build, `flwr-nightly`, is a warning: there is time until it is a version.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def main() -> None:
         _test(str(other)) for other in dict.fromkeys([known[0], known[-1]])
         if other != Version(version("flwr"))
     ]
+    if not _test("", "flwr-nightly"):
+        print("Warning: Flower's nightly build is another than this package knows; see above.")
     if not all(passed):
         raise SystemExit(1)
 
@@ -55,27 +58,31 @@ def _on_registry() -> list[Version]:
     return [Version(text) for text in line.split(":")[1].split(",")]
 
 
-def _test(number: str) -> bool:
+def _test(number: str, package: str = "flwr") -> bool:
     """Run the tests with another flwr; True where there is nothing to hold against the build."""
+    exact = f"=={number}" if number else ""
+    pre = [] if number else ["--pre"]  # the nightly's versions are all of development
     with tempfile.TemporaryDirectory(prefix="flwr-") as name:
         python = _overlay(Path(name))
-        tried = _pip(python, "install", "--dry-run", "--quiet", f"flwr[simulation]=={number}")
+        wanted = f"{package}[simulation]{exact}"
+        tried = _pip(python, "install", "--dry-run", "--quiet", *pre, wanted)
         installable = tried.returncode == 0
         if not installable:
             wrong = [line for line in tried.stderr.splitlines() if line.startswith("ERROR")]
-            print(f"flwr {number} can't be installed from this registry: {wrong[-1]}")
+            print(f"{package} {number} can't be installed from this registry: {wrong[-1]}")
         alone = [] if installable else ["--no-deps"]
-        done = _pip(python, "install", "--quiet", *alone, f"flwr=={number}")
+        done = _pip(python, "install", "--quiet", *pre, *alone, f"{package}{exact}")
         if done.returncode:
-            print(f"flwr {number} is not there at all: {done.stderr}")
+            print(f"{package} {number} is not there at all: {done.stderr}")
             return not installable
-        print(f"flwr {number} {'with' if installable else 'without'} its requirements:", flush=True)
+        how = "with" if installable else "without"
+        print(f"{package} {number} {how} its requirements:", flush=True)
         tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         good = all([
             subprocess.run([*tests, *TESTS], cwd=ROOT, check=False).returncode == 0,
             subprocess.run([*tests, "-m", "slow", *ENGINES], cwd=ROOT, check=False).returncode == 0,
         ])
-    print(f"flwr {number}: {'passed' if good else 'FAILED'}", flush=True)
+    print(f"{package} {number}: {'passed' if good else 'FAILED'}", flush=True)
     return good or not installable
 
 

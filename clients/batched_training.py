@@ -18,6 +18,7 @@ from torch import nn
 
 from clients import data, models, training
 from clients.gradients import grouped_gradients, is_dense, regularise_and_clip
+from clients.poison import Poison
 from clients.settings import ClientSettings
 from clients.training import Training
 
@@ -29,7 +30,7 @@ class BatchedClients:
     ----------
     groups : collection of collections of int
         Partitions that train together: every one of a group is asked in every round, and with
-        the same labels, flipped or not.
+        the same poison, if any.
     """
 
     def __init__(self, groups: Collection[Collection[int]]) -> None:
@@ -37,11 +38,11 @@ class BatchedClients:
         self._model = lru_cache(maxsize=1)(models.empty)
         self._round = 0
         self._arrays: ArrayRecord | None = None
-        self._ready: dict[tuple[int, bool], Training] = {}
+        self._ready: dict[tuple[int, Poison | None], Training] = {}
 
     def take(
         self, arrays: ArrayRecord, settings: ClientSettings, server_round: int, partition: int,
-        flip_labels: bool,
+        poison: Poison | None,
     ) -> Training | None:
         """Return what one client computes; None where it has to compute that by itself."""
         group = next((group for group in self._groups if partition in group), None)
@@ -49,13 +50,13 @@ class BatchedClients:
             return None
         if server_round != self._round or arrays != self._arrays:
             self._round, self._arrays, self._ready = server_round, arrays, {}
-        place = (partition, flip_labels)
+        place = (partition, poison)
         if place not in self._ready:
             model = self._model(models.chosen(settings.model, settings.dataset))
             if not is_dense(model):
                 return None
-            found = _train(model, arrays, settings, server_round, group, flip_labels)
-            self._ready |= {(member, flip_labels): one for member, one in found.items()}
+            found = _train(model, arrays, settings, server_round, group, poison)
+            self._ready |= {(member, poison): one for member, one in found.items()}
         return self._ready.pop(place)
 
 
@@ -78,16 +79,16 @@ def train(
     *,
     server_round: int,
     partition: int,
-    flip_labels: bool = False,
+    poison: Poison | None = None,
 ) -> Training:
     """Train with the others of a group, else alone: see `clients.training.train`."""
     batched = _current.get()
     if batched is not None:
-        found = batched.take(arrays, settings, server_round, partition, flip_labels)
+        found = batched.take(arrays, settings, server_round, partition, poison)
         if found is not None:
             return found
     return training.train(
-        arrays, settings, server_round=server_round, partition=partition, flip_labels=flip_labels
+        arrays, settings, server_round=server_round, partition=partition, poison=poison
     )
 
 
@@ -97,7 +98,7 @@ def _train(
     settings: ClientSettings,
     server_round: int,
     group: Collection[int],
-    flip_labels: bool,
+    poison: Poison | None,
 ) -> dict[int, Training]:
     """One local step of every partition of a group."""
     dataset = data.load(settings.dataset, settings.data_dir, settings.validation_share)
@@ -106,7 +107,7 @@ def _train(
     batches = [
         training.batch(
             dataset, settings, partition,
-            training.batch_generator(settings, server_round, partition), flip_labels,
+            training.batch_generator(settings, server_round, partition), poison,
         )
         for partition in group
     ]

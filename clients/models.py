@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from clients import data
+from clients.objects import Objects
 from flwr_resam.errors import requirement
-from flwr_resam.registry import unknown_name
+from flwr_resam.parse import parse_item
+from flwr_resam.registry import Registry
+from flwr_resam.spelling import Named
 
 
 @dataclass(frozen=True)
 class Model:
-    """How to make a model, and the shape of the examples it takes."""
+    """How to make a model, and the shape of the examples it takes: flat ones of any shape, too."""
 
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
@@ -31,13 +36,13 @@ def chosen(model: str, dataset: str) -> str:
     """
     source = data.named(dataset)
     name = model or source.model
-    if name not in MODELS:
-        raise unknown_name(name, list(MODELS), "model")
-    if MODELS[name].shape != source.shape:
+    taken = _model(name).shape
+    if taken not in (source.shape, (math.prod(source.shape),)):
         fit = [other for other, each in MODELS.items() if each.shape == source.shape]
+        sized = f"mlp(inputs={math.prod(source.shape)}, classes=...)"
         raise requirement(
             "model", f"take the examples of `{dataset}`, which are {source.shape}",
-            f"`{name}`, which takes {MODELS[name].shape}", f"Use {' or '.join(fit)}",
+            f"`{name}`, which takes {taken}", f"Use {' or '.join([*fit, sized])}",
         )
     return name
 
@@ -46,7 +51,7 @@ def build(name: str, seed: int) -> nn.Module:
     """Build a model with the initial parameters that the seed gives."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[name].make()
+        return _model(name).make()
 
 
 def empty(name: str) -> nn.Module:
@@ -99,9 +104,62 @@ def _cifar_cnn() -> nn.Module:
     )
 
 
-MODELS: dict[str, Model] = {
+@dataclass(frozen=True)
+class Sized(Named):
+    """A model of a size that the run-config gives, for data of any shape."""
+
+    inputs: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise requirement(field.name, "be at least 1", getattr(self, field.name), "Use 10")
+
+    def make(self) -> nn.Module:
+        """Return the network."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Linear(Sized):
+    """One layer."""
+
+    name: ClassVar[str] = "linear"
+
+    def make(self) -> nn.Module:
+        """Return inputs-classes."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(self.inputs, self.classes))
+
+
+@dataclass(frozen=True)
+class Mlp(Sized):
+    """One hidden layer."""
+
+    hidden: int = 100
+    name: ClassVar[str] = "mlp"
+
+    def make(self) -> nn.Module:
+        """Return inputs-hidden-classes."""
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(self.inputs, self.hidden), nn.ReLU(),
+            nn.Linear(self.hidden, self.classes),
+        )
+
+
+def _model(name: str) -> Model:
+    """The model of a name, or of a name with sizes such as ``mlp(inputs=13, classes=3)``."""
+    if name.partition("(")[0].strip() not in SIZED:
+        return MODELS[name]
+    sized = parse_item(name, SIZED)
+    return Model(sized.make, (sized.inputs,))
+
+
+SIZED: Registry[Sized] = Registry("sized model", Sized, [Linear, Mlp])
+
+MODELS: Objects[Model] = Objects("model", {
     "digits-mlp": Model(_digits_mlp, (64,)),
     "mnist-mlp": Model(_mnist_mlp, (1, 28, 28)),
     "mnist-cnn": Model(_mnist_cnn, (1, 28, 28)),
     "cifar-cnn": Model(_cifar_cnn, (3, 32, 32)),
-}
+}, group="flwr_resam.models")

@@ -20,7 +20,7 @@ class MomentumClient:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.settings = ClientSettings.read(context.run_config)
+        self.settings = ClientSettings.of_node(context)
         self.partition = int(context.node_config.get("partition-id", 0))
 
     def handle(self, message: Message) -> Message:

@@ -142,7 +142,8 @@ class Sorted(Partition):
 
 
 PARTITIONS: Registry[Partition] = Registry(
-    "partition", Partition, [Homogeneous, Iid, Dirichlet, Shards, Sorted, Gamma]
+    "partition", Partition, [Homogeneous, Iid, Dirichlet, Shards, Sorted, Gamma],
+    group="flwr_resam.partitions",
 )
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, Self, TypeVar, cast
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from flwr_resam.plugins import load
+
+if TYPE_CHECKING:
+    from flwr.app import Context
 
 V = TypeVar("V", str, int, float, bool)
 
@@ -43,6 +48,7 @@ class ClientSettings:
     norm_penalty: float = setting(0.0, least=0)
     clip_norm: float = setting(0.0, least=0)
     device: str = setting("")
+    plugins: str = setting("")
 
     @classmethod
     def by_key(cls) -> dict[str, Field[Any]]:
@@ -51,17 +57,39 @@ class ClientSettings:
 
     @classmethod
     def read(cls, run_config: Mapping[str, Any]) -> Self:
-        """Read these settings from a run-config, which may hold others.
+        """Read these settings from a run-config, which may hold others, and load its plugins.
 
         Raises
         ------
         ValueError
-            For a value that is not of its key's type.
+            For a value that is not of its key's type, or a plugin that can't be imported.
         """
-        return cls(**{
+        found = cls(**{
             each.name: _of_type(key, run_config[key], type(each.default))
             for key, each in cls.by_key().items()
         })
+        load(found.plugins)
+        return found
+
+    @classmethod
+    def of_node(cls, context: Context) -> Self:
+        """Read a node's settings: the run's, and where the node holds data of its own, that.
+
+        A device that was started with ``--node-config 'data-path="/home/me/mine.npz"'`` trains
+        on all that this file holds; the run-config must name the model, so that all have one.
+        """
+        found = cls.read(context.run_config)
+        own = str(context.node_config.get("data-path", ""))
+        if not own:
+            return found
+        if not found.model:
+            from flwr_resam.errors import requirement
+
+            raise requirement(
+                "model", "be named in the run-config where a node holds data of its own", '""',
+                "Write model='mlp(inputs=13, classes=3)', say",
+            )
+        return replace(found, dataset=own, partition="homogeneous")
 
 
 def _of_type(key: str, value: object, kind: type) -> Any:

@@ -20,6 +20,7 @@ from clients import data, models
 from clients.data import Dataset
 from clients.gradients import Gradients, forward, is_plain, regularise_and_clip
 from clients.partitions import share_of
+from clients.poison import Goal, Poison
 from clients.seeds import generator
 from clients.settings import ClientSettings
 from flwr_resam.wire.npy import unpack
@@ -57,7 +58,7 @@ def train(
     *,
     server_round: int,
     partition: int,
-    flip_labels: bool = False,
+    poison: Poison | None = None,
 ) -> Training:
     """Compute the update that momentum is taken of.
 
@@ -70,7 +71,7 @@ def train(
     for the paper's homogeneous workers.
     """
     with one_thread():
-        return _train(arrays, settings, server_round, partition, flip_labels)
+        return _train(arrays, settings, server_round, partition, poison)
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def one_thread() -> Iterator[None]:
 
 def _train(
     arrays: ArrayRecord, settings: ClientSettings, server_round: int, partition: int,
-    flip_labels: bool,
+    poison: Poison | None,
 ) -> Training:
     dataset = data.load(settings.dataset, settings.data_dir, settings.validation_share)
     with _one_at_a_time:
@@ -100,7 +101,7 @@ def _train(
     total: Gradients = {}
     losses = []
     for step in range(settings.local_steps):
-        inputs, labels = batch(dataset, settings, partition, draw, flip_labels)
+        inputs, labels = batch(dataset, settings, partition, draw, poison)
         gradients, loss = _gradients(model, state, inputs.to(device), labels.to(device), noise)
         losses.append(loss)
         regularise_and_clip(
@@ -154,7 +155,7 @@ def batch_generator(
 
 def batch(
     dataset: Dataset, settings: ClientSettings, partition: int, draw: np.random.Generator,
-    flip_labels: bool,
+    poison: Poison | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the inputs and labels of one batch, with replacement, from what a partition holds."""
     held = share_of(dataset, settings, partition)
@@ -164,9 +165,9 @@ def batch(
     if held is not None:
         chosen = held[chosen]
     labels = dataset.train_y[chosen]
-    if flip_labels:
-        labels = dataset.classes - 1 - labels
     inputs = dataset.inputs(dataset.train_x[chosen])
+    if poison is not None:
+        inputs, labels = poison.batch(inputs, labels, dataset)
     return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
@@ -197,3 +198,16 @@ def accuracy(
             correct += int((scores.argmax(dim=1) == labels).sum())
             loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
     return correct / len(dataset.test_y), loss / len(dataset.test_y)
+
+
+def success(arrays: ArrayRecord, model: nn.Module, goal: Goal, device: str = "") -> float:
+    """The share of an attacker's examples that a model takes for what the attacker wants."""
+    device = device or "cpu"
+    model.to(device).load_state_dict(state_dict(arrays, device))
+    models.channels_last(model).eval()
+    taken = 0
+    with torch.no_grad():
+        for start in range(0, len(goal.inputs), _EVALUATED):
+            inputs = torch.from_numpy(goal.inputs[start : start + _EVALUATED]).to(device)
+            taken += int((model(inputs).argmax(dim=1) == goal.target).sum())
+    return taken / max(1, len(goal.inputs))

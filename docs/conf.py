@@ -27,7 +27,7 @@ extensions = [
 exclude_patterns = ["_ext", "robustness/robustness.md", "redteam/redteam.md"]  # pages include the latter two
 html_theme = "furo"
 html_title = "flwr-resam"
-html_theme_options = {"source_repository": _project.get("urls", {}).get("Source", "")}
+html_theme_options = {"source_repository": _project.get("urls", {}).get("Repository", "")}
 
 # The tutorial is executed in each build; an error in it ends the build.
 nb_execution_mode = "force"

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .attacks.attack import Attack, MemorylessAttack
     from .attacks.schedule import Schedule
     from .grids import (
         AdversarialGrid,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .momentum import WorkerMomentum, momentum_mod
     from .optimizers import Adagrad, Adam, Momentum, Yogi
     from .parse import parse_attack, parse_rule
+    from .rule import Aggregator, CoordinateRule, PreAggregator, Round, WeightRule
     from .server.checkpoint import CheckpointError
     from .server.quorum import QuorumLostError
     from .server.rounds import RoundReport
@@ -29,14 +31,21 @@ __all__ = [
     "Adam",
     "AdversarialGrid",
     "Adversary",
+    "Aggregator",
+    "Attack",
     "CheckpointError",
+    "CoordinateRule",
     "InProcessGrid",
+    "MemorylessAttack",
     "Momentum",
     "PartitionedGrid",
+    "PreAggregator",
     "QuorumLostError",
     "Resam",
+    "Round",
     "RoundReport",
     "Schedule",
+    "WeightRule",
     "WorkerMomentum",
     "Yogi",
     "answer_partition",
@@ -51,14 +60,21 @@ _HOMES = {
     "Adam": "optimizers",
     "AdversarialGrid": "grids",
     "Adversary": "grids",
+    "Aggregator": "rule",
+    "Attack": "attacks.attack",
     "CheckpointError": "server.checkpoint",
+    "CoordinateRule": "rule",
     "InProcessGrid": "grids",
+    "MemorylessAttack": "attacks.attack",
     "Momentum": "optimizers",
     "PartitionedGrid": "grids",
+    "PreAggregator": "rule",
     "QuorumLostError": "server.quorum",
     "Resam": "strategy",
+    "Round": "rule",
     "RoundReport": "server.rounds",
     "Schedule": "attacks.schedule",
+    "WeightRule": "rule",
     "WorkerMomentum": "momentum",
     "Yogi": "optimizers",
     "answer_partition": "grids",
@@ -66,7 +82,8 @@ _HOMES = {
     "parse_attack": "parse",
     "parse_rule": "parse",
 }
-_FOLDERS = ("aggregators", "attacks", "grids", "preaggregators")  # after `import flwr_resam` alone
+# After `import flwr_resam` alone.
+_FOLDERS = ("aggregators", "attacks", "grids", "preaggregators", "testing")
 
 if not TYPE_CHECKING:  # to a type checker every name would be there
 

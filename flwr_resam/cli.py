@@ -16,8 +16,11 @@ from rich.table import Column, Table
 
 from .aggregators import AGGREGATORS
 from .attacks import ATTACKS
+from .cost import seconds
+from .doctor import findings
 from .errors import requirement
 from .parse import parse_rule
+from .plugins import load as load_plugins
 from .preaggregators import PREAGGREGATORS
 from .report import report as write_report
 from .resilience import (
@@ -46,6 +49,9 @@ _COST = re.compile(r"Complexity\s+(O\((?:[^()]|\([^()]*\))*\))")
 Nodes = Annotated[int, typer.Option("--n", help="Rows: the nodes that answer a round.")]
 Faults = Annotated[int, typer.Option("--f", help="How many of them may be arbitrary.")]
 Dim = Annotated[float, typer.Option(help="Coordinates of the model, such as 1e6.")]
+Plugins = Annotated[
+    str, typer.Option(help="Modules or files of your own, with commas, that register more.")
+]
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,22 @@ class _Choice:
     value: float | None
     kappa: float | None
     cost: str
-    verdict: str = ""
+    seconds: float | None
 
 
 @app.command()
-def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
+def rules(
+    n: Nodes, f: Faults, dim: Dim = 1e6, plugins: Plugins = "",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each rule computes, in place of numbers.")
+    ] = False,
+) -> None:
     """Compare all rules for n rows of which f may be arbitrary, the best proven first."""
     try:
+        load_plugins(plugins)
+        if explain:
+            _explain()
+            return
         d = _whole("dim", dim)
         floor = lower_bound(n, f)
         choices = sorted(
@@ -75,16 +90,18 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
     table = Table(
-        Column("rule", no_wrap=True), "needs", "most f", "lambda", "kappa", "cost", "verdict"
+        Column("rule", no_wrap=True), "needs", Column("lambda", no_wrap=True),
+        Column("kappa", no_wrap=True), "cost", Column("seconds", no_wrap=True),
     )
     for choice in choices:
         # One argument a line, so that names are whole in a narrow terminal.
         name = choice.name.replace("(", "(\n").replace(", ", ",\n")
+        lambda_ = _number(choice.value)
+        if choice.order[0] == 3:
+            lambda_ = "no f" if choice.most is None else f"f <= {choice.most}"
         table.add_row(
-            escape(name), choice.need, "-" if choice.most is None else str(choice.most),
-            _number(choice.value), _number(choice.kappa), choice.cost,
-            _verdict(choice, choices, n, f),
-            style="dim" if choice.order[0] > 1 else None,
+            escape(name), choice.need, lambda_, _number(choice.kappa), choice.cost,
+            _duration(choice.seconds), style="dim" if choice.order[0] > 1 else None,
         )
     console = Console()
     console.print(table)
@@ -98,7 +115,10 @@ def rules(n: Nodes, f: Faults, dim: Dim = 1e6) -> None:
     )
     console.print(
         f"With `nnm` in front lambda is {2 * f / (n - f):.3g} (1 + lambda), "
-        f"kappa {8 * f / (n - f):.3g} (1 + kappa), or less."
+        f"kappa {8 * f / (n - f):.3g} (1 + kappa), or less. "
+        "-: nothing is proven; none: no bound exists. "
+        "Seconds are estimates, from the cost and a short calibration here. `--explain` says what "
+        "each rule computes."
     )
 
 
@@ -115,6 +135,7 @@ def audit(
     ] = None,
     trials: Annotated[int, typer.Option(help="How often to evaluate the rule.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    plugins: Plugins = "",
     criterion: Annotated[
         Criterion, typer.Option(help="How far a rule is bent by the honest rows' diameter, or by "
                                 "their mean squared distance from their mean.")
@@ -128,6 +149,7 @@ def audit(
         d = coordinates(max(1, n)) if dim is None else _whole("dim", dim)
         if seed < 0:
             raise requirement("seed", "be at least 0", f"seed = {seed}", "Give 0 or more")
+        load_plugins(plugins)
         parsed = parse_rule(rule)
         proven = resilience_coefficient(parsed, n, f, d, criterion)
         floor = lower_bound(n, f, criterion)
@@ -244,8 +266,12 @@ def watch(
 
 
 @app.command()
-def attacks() -> None:
+def attacks(plugins: Plugins = "") -> None:
     """List the attacks of `AdversarialGrid`, and what it takes to do each."""
+    try:
+        load_plugins(plugins)
+    except ValueError as error:
+        raise _fail(error) from None
     table = Table("attack", "who can do it", "what the Byzantine nodes send")
     for attack in ATTACKS.values():
         table.add_row(
@@ -254,9 +280,25 @@ def attacks() -> None:
     console = Console()
     console.print(table)
     console.print(
-        "The experiments' run-configs also take `label-flip` and `malformed(kind=...)`, which "
-        "clients carry out: see clients/byzantine."
+        "The experiments' run-configs also take `label-flip`, `backdoor` and "
+        "`malformed(kind=...)`, which clients carry out: see clients/byzantine."
     )
+
+
+@app.command()
+def doctor() -> None:
+    """Print what a bug report needs: versions, processor, GPU, ports in use, the clock."""
+    found = list(findings())
+    width = max(len(name) for name, _ in found)
+    for name, value in found:
+        typer.echo(f"{name:{width}}  {value}")
+
+
+def _explain() -> None:
+    table = Table("rule", "its result")
+    for rule in (*AGGREGATORS.values(), *PREAGGREGATORS.values()):
+        table.add_row(escape(usage(rule)), escape(_first_sentence(rule)))
+    Console().print(table)
 
 
 def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
@@ -266,29 +308,29 @@ def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
         # What a rule can't do without does not bear on its needs and its lambda.
         example = rule(**dict.fromkeys(required(rule), 1))
     except (ValueError, TypeError):  # a user's own, of which 1 is no argument
-        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost)
+        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost, None)
+    estimate = _seconds(cost, n, f, d, example)
+    slowness = float("inf") if estimate is None else estimate
     most = largest_f(example, n)
     if not example.admits(n, f):
-        return _Choice((3, 0.0, name), name, example.need, most, None, None, cost)
+        return _Choice((3, 0.0, name), name, example.need, most, None, None, cost, None)
     value, kappa = example.coefficient(n, f, d), example.kappa(n, f, d)
     group = 1 if value is None else 2 if value == float("inf") else 0
-    return _Choice((group, value or 0.0, name), name, example.need, most, value, kappa, cost)
+    rank = slowness if value is None or group == 2 else value
+    return _Choice((group, rank, name), name, example.need, most, value, kappa, cost, estimate)
 
 
-def _verdict(choice: _Choice, choices: list[_Choice], n: int, f: int) -> str:
-    group = choice.order[0]
-    if group == 3:
-        return f"not for n = {n}, f = {f}"
-    if group == 2:
-        return "no guarantee exists"
-    if group == 1:
-        return "nothing proven; audit it"
-    least = choices[0].value or 0.0
-    if f == 0 or choice.value is None:
-        return "no fault to tolerate"
-    if choice.value <= least:
-        return "least proven lambda"
-    return f"{choice.value / least:.1f} times the least"
+def _seconds(cost: str, n: int, f: int, d: int, rule: Aggregator) -> float | None:
+    if f > n or cost == "-":
+        return None
+    try:
+        return seconds(cost, n, f, d, vars(rule))
+    except (ValueError, OverflowError):  # a user's own terms
+        return None
+
+
+def _duration(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 1e-3 else f"{value:.2g}"
 
 
 def _first_sentence(kind: type[Rule] | type[Any]) -> str:

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from .errors import IN_RANGE, out_of_range, real, requirement
 from .wire.buffers import buffer_names, checked_buffers
 from .wire.flower import logger
-from .wire.instruction import say_beta, server_round_of, training_of
+from .wire.instruction import (
+    asks_partition,
+    partition_answer,
+    say_beta,
+    server_round_of,
+    training_of,
+)
 from .wire.layout import MOMENTUM_KEY
 from .wire.npy import pack, record_of, unpack
 from .wire.update import update_of
@@ -178,7 +184,8 @@ def momentum_mod(
     so for a server that asks for momentum, as `Resam.start` does; another server gets the weights
     as they are, so that an app can be run with FedAvg and compared. Messages of other types, TRAIN
     messages without arrays and error replies pass untouched. A handler that ends its process by
-    ``sys.exit`` gives an error reply.
+    ``sys.exit`` gives an error reply. It also tells a `PartitionedGrid` which partition its node
+    holds.
 
     Put it first in the list, so that it is the last to see the reply: a mod after it changes the
     weights that u is taken of. Only a mod that plays a Byzantine node stands before it, since what
@@ -215,6 +222,8 @@ def momentum_mod(
     checked_buffers(buffers)
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if asks_partition(message):
+            return partition_answer(message, context)
         training = training_of(message)
         of_training = message.metadata.message_type.split(".")[0] == MessageType.TRAIN
         if not of_training or training is None or not message.content.array_records:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from .errors import requirement
+from .plugins import Offers
 
 WORDS: Mapping[str, object] = {"true": True, "false": False, "none": None}
 """What is read as a value, and so can't be a name."""
@@ -31,6 +32,8 @@ _SPELT_OUT = {  # what papers, ByzFL, ByzPy, FLPoison and Flower write, in lette
     "foe-opt": "optimalinnerproductmanipulation optimalipm optimisedfoe",
     "alie-opt": "optimallittleisenough optimalalie optimisedalie",
     "sign-flip": "signflipping signflip sf", "label-flip": "labelflipping labelflip lf",
+    "fang-cwtm": "fang fangattack fangtrimmedmean", "agr": "agrtailored shejwalkar ndss",
+    "dnc": "divideandconquer", "hidden": "hiddenvulnerability",
     "non-finite": "inf nan infinity", "gaussian": "noise gaussiannoise random",
 }
 _MEANT = {other: name for name, others in _SPELT_OUT.items() for other in others.split()}
@@ -74,20 +77,29 @@ class Names(Mapping[str, type[T_co]]):
         self.kind = kind
 
     @abstractmethod
-    def _classes(self) -> Mapping[str, type[T_co]]: ...
+    def _known(self) -> Mapping[str, type[T_co]]:
+        """What is registered by now."""
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Register what installed packages offer, the first time."""
+
+    def _classes(self) -> Mapping[str, type[T_co]]:
+        self._load()
+        return self._known()
 
     def unknown(self, name: str) -> UnknownNameError:
         """Return (not raise) the error for a name that is not among these."""
         return unknown_name(name, sorted(self), self.kind)
 
     def __getitem__(self, name: str) -> type[T_co]:
-        found = self._classes().get(name)
+        found = self._known().get(name) or self._classes().get(name)
         if found is None:
             raise self.unknown(name)
         return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._classes()
+        return name in self._known() or name in self._classes()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._classes())
@@ -110,6 +122,9 @@ class Registry(Names[T_co]):
         What each is derived from.
     classes : iterable of type
         Those that there are from the start.
+    group : str, optional
+        Of the entry points by which installed packages add theirs. They are looked for when a
+        name is not found otherwise, or all are listed; never at import.
 
     Examples
     --------
@@ -131,16 +146,22 @@ class Registry(Names[T_co]):
     flwr_resam.registry.UnknownNameError: `midrnge` is no rule. Did you mean `midrange`? ...
     """
 
-    def __init__(self, kind: str, base: type[Any], classes: Iterable[type[T_co]]) -> None:
+    def __init__(
+        self, kind: str, base: type[Any], classes: Iterable[type[T_co]], group: str | None = None
+    ) -> None:
         super().__init__(kind)
         self._base = base
+        self._offers = Offers(group)
         self._own: dict[str, type[T_co]] = {}
         self._views: list[View[Any]] = []
         for each in classes:
             self.register(each)
 
-    def _classes(self) -> Mapping[str, type[T_co]]:
+    def _known(self) -> Mapping[str, type[T_co]]:
         return self._own
+
+    def _load(self) -> None:
+        self._offers.take(lambda _, cls: self.register(cls))
 
     def register(self, cls: C) -> C:
         """Add a class, and return it: a decorator.
@@ -158,7 +179,7 @@ class Registry(Names[T_co]):
         _check_class(cls, self._base)
         name = _checked_name(cls)
         for names in (self, *self._views):
-            other = names.get(name)
+            other = names._known().get(name)
             if other is not None and _origin(other) != _origin(cls):
                 raise requirement(
                     cls.__name__, "have a name that no other class has",
@@ -177,7 +198,7 @@ class View(Names[T_co]):
         super().__init__(kind)
         self._parts = parts
         self._where = where
-        names = [name for part in parts for name in part]
+        names = [name for part in parts for name in part._known()]
         for name in names:
             if names.count(name) > 1:
                 raise requirement(
@@ -187,11 +208,15 @@ class View(Names[T_co]):
         for part in parts:
             part._views.append(self)
 
-    def _classes(self) -> Mapping[str, type[T_co]]:
+    def _known(self) -> Mapping[str, type[T_co]]:
         return {
-            name: cls for part in self._parts for name, cls in part.items()
+            name: cls for part in self._parts for name, cls in part._known().items()
             if self._where is None or self._where(cls)
         }
+
+    def _load(self) -> None:
+        for part in self._parts:
+            part._load()
 
 
 def _origin(cls: type[Any]) -> tuple[str, str]:

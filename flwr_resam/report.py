@@ -180,6 +180,7 @@ def draw(lines: list[Line], order: list[int], path: Path) -> None:
         import matplotlib
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise requirement(
             "matplotlib", "be installed to draw the picture", "none",
@@ -207,6 +208,7 @@ def draw(lines: list[Line], order: list[int], path: Path) -> None:
     axes.set_yticks(range(len(order)), [names[node] for node in order], fontsize=7)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="round", ylabel="node", xlim=(0.5, last + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(
         handles=[
             Patch(color=_BLUE, label="in the aggregate"),

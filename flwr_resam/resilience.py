@@ -27,6 +27,7 @@ from .search import worst_rows
 Criterion = Literal["lambda", "kappa"]
 
 _MOST_DIFFERENCES = 1e8  # 0.8 GB, and their squares take as much
+_MOST_WORK = 1e10  # multiplications over all subsets: seconds
 
 
 def resilience_coefficient(
@@ -132,8 +133,8 @@ def audit(
     Half of the evaluations go to rows of a structure (equally far apart, codes of zeros and ones,
     two points) with liars along a line; the others are climbs from the worst of these and from
     random rows. The ratio is taken over S the first n - f rows while searching, and over all S
-    (at most 3,000 of them) at the end. What is found is a lower bound of the rule's true lambda
-    or kappa.
+    (at most 3,000 of them, fewer of many rows) at the end. What is found is a lower bound of the
+    rule's true lambda or kappa.
 
     Parameters
     ----------
@@ -173,7 +174,8 @@ def audit(
     )
     vector = rule(rows, f=f)
     first = tuple(range(n - f))
-    sets = itertools.islice(itertools.combinations(range(n), n - f), 3000)
+    most = max(1, min(3000, int(_MOST_WORK // (n * n * d))))
+    sets = itertools.islice(itertools.combinations(range(n), n - f), most)
     found = max(
         itertools.chain([first], sets), key=lambda subset: ratio(vector, rows[list(subset)])
     )
@@ -203,11 +205,14 @@ def check_size(name: str, n: int, d: int) -> None:
 
 def _lambda_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
     """The distance from the mean by the diameter, 0 where the rows agree to rounding."""
-    differences = honest[:, None, :] - honest[None, :, :]
-    diameter = math.sqrt(float((differences**2).sum(axis=2).max()))
+    mean = honest.mean(axis=0)
+    off = honest - mean  # small numbers, of which inner products lose no digit of a distance
+    gram = off @ off.T
+    squares = np.diagonal(gram)
+    diameter = math.sqrt(max(0.0, float((squares[:, None] + squares - 2.0 * gram).max())))
     if diameter <= 1e-6 * float(np.abs(honest).max()):
         return 0.0
-    return float(np.linalg.norm(vector - honest.mean(axis=0))) / diameter
+    return float(np.linalg.norm(vector - mean)) / diameter
 
 
 def _kappa_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:

@@ -91,6 +91,11 @@ class Aggregator(Rule):
     follows_nodes: ClassVar[bool] = False
     keeps_vectors: ClassVar[bool] = False
 
+    @property
+    def needs_root(self) -> bool:
+        """Whether the rule compares the rows with one of the server's own, `Round.root`."""
+        return False
+
     def __call__(self, updates: Array | Updates, *, f: int) -> Array:
         """Aggregate n rows once, without memory.
 
@@ -272,6 +277,11 @@ class Chain(Aggregator):
             n = stage.rows_out(n, f)
         return self.last.admits(n, f)
 
+    @property
+    def needs_root(self) -> bool:
+        """Whether the aggregator at the right end does."""
+        return self._aggregator().needs_root
+
     def start(self) -> Any:
         """The state of the aggregator at the right end."""
         return self._aggregator().start()
@@ -346,6 +356,8 @@ class Round:
         with the way that the model went calls it.
     asked : tuple of int
         The nodes that were to send a row, in the order asked; empty where unknown.
+    root : (d,) array or None
+        The server's own row, where it has one; for a rule that needs it.
     """
 
     number: int = 1
@@ -353,6 +365,7 @@ class Round:
     generator: np.random.Generator | None = None
     model: Callable[[], Array] | None = None
     asked: tuple[int, ...] = ()
+    root: Array | None = None
 
     def random(self) -> np.random.Generator:
         """The round's generator; without one, a fixed one for each round number."""

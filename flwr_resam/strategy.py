@@ -39,6 +39,7 @@ from .server.log import (
 from .server.loop import EvaluateFn, Plan, RunState, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
+from .server.root import Root
 from .server.rounds import OnRound, Rounds, told
 from .server.sampling import connected, instructions
 from .server.settings import Configured, Rate, Settings, check_model
@@ -78,7 +79,9 @@ class Resam(Configured, FedAvg):
     device : str or None (default: None)
         None aggregates with NumPy; "cpu", "cuda", ... with torch there.
     seed : int or None (default: None)
-        Makes node sampling and random rules repeatable.
+        Makes node sampling and random rules repeatable. Flower's simulation engine draws new node
+        ids in every run: there, start on ``PartitionedGrid(grid, num_nodes)``, so that the same
+        seed chooses the same nodes.
     max_skipped_rounds : int (default: 10)
         The run ends with an error after this many rounds in a row without enough valid
         replies.
@@ -106,6 +109,11 @@ class Resam(Configured, FedAvg):
         is admitted, and read back in blocks of columns; the result is the same, bit for bit. At
         most 4 models are in memory then, for any number of nodes. The file needs room for a row a
         node, has no name, and is gone when the round ends, also by an error or a kill.
+    root : callable or None (default: None)
+        For `FLTrust`, which compares rows with one of the server's own: a function of the round and
+        the model (an ArrayRecord) that returns the server's update as an ArrayRecord of the same
+        names, shapes and dtypes, such as ``weights before - weights after`` training on data that
+        the server trusts; a momentum of it where nodes send momentum.
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, \
     min_available_nodes, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, \
     evaluate_metrics_aggr_fn
@@ -157,6 +165,7 @@ class Resam(Configured, FedAvg):
         patience: float = 10.0,
         connect_timeout: float = 600.0,
         on_round: OnRound | None = None,
+        root: Root | None = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
         min_train_nodes: int | None = None,
@@ -179,6 +188,7 @@ class Resam(Configured, FedAvg):
             weight_decay=weight_decay, optimizer=optimizer, device=device, seed=seed,
             max_skipped_rounds=max_skipped_rounds, timeout=timeout, patience=patience,
             connect_timeout=connect_timeout, checkpoint_every=checkpoint_every, spill=spill,
+            root=root,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
             min_evaluate_nodes=min_evaluate_nodes, on_round=on_round,
         )

@@ -20,6 +20,7 @@ from flwr_resam.attacks import Attack
 from flwr_resam.errors import requirement
 from flwr_resam.momentum import checked_beta
 from flwr_resam.parse import Plan
+from flwr_resam.plugins import located
 from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
 from flwr_resam.server.settings import checked_device
@@ -27,7 +28,7 @@ from flwr_resam.server.settings import checked_device
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Where a run reads and writes does not make it another run.
-PLACES = ("output-dir", "data-dir", "spill")
+PLACES = ("output-dir", "data-dir", "spill", "plugins")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Experiment(ClientSettings):
     round_timeout: float = setting(3600.0, above=0.0)
 
     @classmethod
-    def read(cls, run_config: Mapping[str, Any]) -> Self:
-        """Read and check a run-config.
+    def read(cls, run_config: Mapping[str, Any], *, here: bool = True) -> Self:
+        """Read and check a run-config; ``here`` says whether this machine is to run it.
 
         Raises
         ------
@@ -64,27 +65,37 @@ class Experiment(ClientSettings):
             if key not in cls.by_key():
                 raise unknown_name(key, sorted(cls.by_key()), "run-config key")
         experiment = super().read(run_config)
-        experiment.check()
+        experiment.check(here=here)
         return experiment
 
     @classmethod
-    def default(cls, overrides: Mapping[str, Any] | None = None) -> Self:
-        """Return the default experiment, with some settings changed."""
-        return cls.read({**defaults(), **(overrides or {})})
+    def default(cls, overrides: Mapping[str, Any] | None = None, *, here: bool = True) -> Self:
+        """Return the default experiment, with some settings changed.
+
+        Plugins that are found from here are named so that any process of this machine finds them.
+        """
+        found = {**defaults(), **(overrides or {})}
+        if isinstance(found["plugins"], str):
+            found["plugins"] = located(found["plugins"])
+        return cls.read(found, here=here)
 
     def run_config(self) -> dict[str, Any]:
         """The settings under the names that Flower's run-config has."""
         return {key: getattr(self, each.name) for key, each in self.by_key().items()}
 
-    def check(self) -> None:
-        """Raise a ValueError on the first setting that can't work."""
+    def check(self, *, here: bool = True) -> None:
+        """Raise a ValueError on the first setting that can't work.
+
+        Where a cluster runs it, and not this machine, its device and its data are not looked for.
+        """
         models.chosen(self.model, self.dataset)
         if self.data_dir and not Path(self.data_dir).expanduser().is_absolute():
             raise requirement(
                 "data-dir", "be an absolute path", repr(self.data_dir),
                 "Flower runs the apps in folders of their own; write the whole path",
             )
-        data.check(self.dataset, self.data_dir)
+        if here:
+            data.check(self.dataset, self.data_dir)
         self._check_validation()
         parse_partition(self.partition)
         f = checked_f(self.num_malicious_nodes)
@@ -100,7 +111,8 @@ class Experiment(ClientSettings):
             self._check_range(key)
         if self.seed >= 1 << 63:
             raise requirement("seed", "be below 2**63", self.seed, "Use a smaller one")
-        checked_device(self.device)
+        if here:
+            checked_device(self.device)
         if (self.checkpoint_every or self.resume) and not self.output_dir:
             raise requirement(
                 "output-dir", "be given for checkpoints", "none", "Name a folder for them",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from simulations.results import Evaluation
 
@@ -37,14 +38,16 @@ def accuracy_over_rounds(curves: Sequence[Curve], title: str, path: Path) -> Non
     axes = figure.add_subplot()
     rounds = max((e.round for curve in curves for e in curve.evaluations), default=1)
     ends: list[tuple[float, Curve]] = []
-    for curve in curves:
+    for index, curve in enumerate(curves):
         dashed = curve.role == "reference"
+        # A line that later ones cover is wider, so that it shows on both sides of them.
+        extra = 1.6 * sum(_coincide(curve, later) for later in curves[index + 1 :])
         axes.plot(
             [e.round for e in curve.evaluations],
             [e.accuracy for e in curve.evaluations],
             color=_COLOURS[curve.role],
             linestyle="--" if dashed else "-",
-            linewidth=1.4 if dashed else 2.0,
+            linewidth=(1.4 if dashed else 2.0) + extra,
         )
         ends.append((curve.evaluations[-1].accuracy, curve))
     for height, (value, curve) in zip(_apart([end[0] for end in ends]), ends, strict=True):
@@ -54,12 +57,20 @@ def accuracy_over_rounds(curves: Sequence[Curve], title: str, path: Path) -> Non
             annotation_clip=False,
         )
     axes.set(xlabel="round", ylabel="test accuracy", xlim=(0, rounds), ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0, decimals=0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", linewidth=0.5, alpha=0.4)
     axes.set_title(title, loc="left", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _coincide(one: Curve, other: Curve) -> bool:
+    """Whether two lines lie on each other, by a hundredth, in most rounds that both have."""
+    at = {e.round: e.accuracy for e in other.evaluations}
+    apart = [abs(e.accuracy - at[e.round]) for e in one.evaluations if e.round in at]
+    return sum(each <= 0.01 for each in apart) > len(apart) / 2
 
 
 def _apart(values: Sequence[float], gap: float = 0.062) -> list[float]:

@@ -9,11 +9,12 @@ from clients.app import app as client_app
 from clients.bad_replies.messages import SILENCE
 from clients.batched_training import together
 from clients.byzantine import on_device
-from clients.byzantine.label_flip import LabelFlip
 from clients.byzantine.malformed import Malformed
+from clients.byzantine.poisoning import Poisoning
 from clients.gradients import is_dense
 from flwr_resam import InProcessGrid
 from flwr_resam.errors import requirement
+from flwr_resam.plugins import load
 from flwr_resam.rows.threads import cores
 from simulations.experiment import Experiment
 from simulations.results import Evaluation
@@ -40,6 +41,7 @@ def run_in_process(
     ValueError
         If an attack is a long silence: in one process it is waited for, round after round.
     """
+    load(experiment.plugins)
     _check_silence(experiment)
     grid, groups = nodes_of(experiment, batched=batched)
     with together(groups):
@@ -72,15 +74,15 @@ def _check_silence(experiment: Experiment) -> None:
 
 
 def groups_of(experiment: Experiment) -> list[list[int]]:
-    """The partitions that compute on labels as they are, and those that compute on flipped ones.
+    """The partitions that compute on data as they are, and those that poison them, each its way.
 
     The omniscient adversary's compute nothing.
     """
     honest = set(range(experiment.num_nodes))
-    flipping: set[int] = set()
+    poisoned: list[list[int]] = []
     for plan, partitions in experiment.plans():
-        if isinstance(plan.what, LabelFlip):
-            flipping.update(partitions)
-        if isinstance(plan.what, LabelFlip) or not on_device(plan):
+        if isinstance(plan.what, Poisoning):
+            poisoned.append(list(partitions))
+        if isinstance(plan.what, Poisoning) or not on_device(plan):
             honest.difference_update(partitions)
-    return [sorted(honest), sorted(flipping)]
+    return [sorted(honest), *poisoned]

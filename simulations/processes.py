@@ -67,11 +67,11 @@ class ProcessGroup:
 
     def end(self) -> None:
         """End every process that carries the mark, and return when all are gone."""
-        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        for end in (psutil.Process.terminate, psutil.Process.kill):
             marked = self.running()
             for process in marked:
                 with suppress(psutil.Error):
-                    process.send_signal(signal_number)
+                    end(process)
             psutil.wait_procs(marked, timeout=5)
         for child in self._started:
             child.wait()

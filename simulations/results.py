@@ -28,12 +28,22 @@ _MAY_CHANGE = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model after ``round`` rounds on the test set; seconds that the run took until then."""
+    """The model after ``round`` rounds on the test set; seconds that the run took until then.
+
+    ``attack_success`` is the attack success rate, where the attack has a goal: the share of test
+    examples that are taken for what the attacker wants; of several attacks, of the one that gets
+    most.
+    """
 
     round: int
     accuracy: float
     loss: float
     seconds: float
+    attack_success: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What there is, by name."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 class Recorder:
@@ -94,7 +104,7 @@ class Recorder:
         summary = {
             "config": self._experiment.run_config(),
             "versions": versions(),
-            "final": asdict(self.evaluations[-1]),
+            "final": self.evaluations[-1].as_dict(),
             "model-sha256": digest,
         }
         (self._folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -141,7 +151,7 @@ def _check_settings(experiment: Experiment, path: Path) -> None:
 
 
 def _line(evaluation: Evaluation) -> str:
-    return json.dumps(asdict(evaluation)) + "\n"
+    return json.dumps(evaluation.as_dict()) + "\n"
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:

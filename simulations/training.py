@@ -11,9 +11,10 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 
 from clients import data, models
+from clients.byzantine.poisoning import Poisoning
 from clients.partitions import share_of
 from clients.settings import ClientSettings
-from clients.training import accuracy
+from clients.training import accuracy, success
 from flwr_resam import AdversarialGrid, PartitionedGrid, Resam, parse_rule
 from simulations.experiment import Experiment
 from simulations.results import Evaluation, Recorder
@@ -71,6 +72,11 @@ def run(
         validate=experiment.evaluate_on == "validation",
     )
     share_of(dataset, ClientSettings.read(experiment.run_config()), 0)  # or raise, before a node
+    conducts = [plan.what for plan, _ in experiment.plans()]
+    poisons = [conduct.poison for conduct in conducts if isinstance(conduct, Poisoning)]
+    for poison in poisons:
+        poison.check(dataset)
+    goals = [goal for goal in (poison.goal(dataset) for poison in poisons) if goal is not None]
     with Recorder(experiment) as recorder:
         started = time.monotonic() - recorder.seconds
         final = max(experiment.num_rounds, recorder.done)
@@ -79,10 +85,15 @@ def run(
             if server_round % experiment.evaluate_every and server_round != final:
                 return None
             score, loss = accuracy(arrays, model, dataset, experiment.device)
-            evaluation = Evaluation(server_round, score, loss, time.monotonic() - started)
+            reached = [success(arrays, model, goal, experiment.device) for goal in goals]
+            rate = max(reached, default=None)
+            evaluation = Evaluation(server_round, score, loss, time.monotonic() - started, rate)
             recorder.add(evaluation)
             on_evaluation(evaluation)
-            return MetricRecord({"accuracy": score, "loss": loss})
+            metrics = MetricRecord({"accuracy": score, "loss": loss})
+            if rate is not None:
+                metrics["attack-success-rate"] = rate
+            return metrics
 
         result = strategy.start(
             grid=_adversarial(nodes, experiment),

@@ -35,19 +35,25 @@ class Trial:
         On the test set, at the last evaluation.
     diverged : bool
         Whether the run ended early, because not even honest nodes had finite vectors.
+    attack_success : float or None
+        Of an attack with a goal, the share of test examples that are taken for what it wants.
     """
 
     attack: str
     knowledge: str
     accuracy: float
     diverged: bool
+    attack_success: float | None = None
 
 
 def candidates(experiment: Experiment) -> list[str]:
     """The attacks to try, no attack first: each that suits the experiment, as it comes.
 
     `foe` is tried beside its published factor 0.1 with one that turns the mean round, `alie`
-    beside its published factor with that of RESAM's experiments. An attack that the
+    beside its published factor with that of RESAM's experiments; `sign-flip` also ten times as
+    long, `min-max`, `min-sum` and `agr` in the other directions of their paper, `label-flip` also
+    from one class to another, and `backdoor` also as model replacement. A backdoor that never
+    comes shows how often the mark alone is taken for the target. An attack that the
     experiment can't have, such as one that needs more honest nodes, is left out, and so is
     silence.
 
@@ -63,10 +69,22 @@ def candidates(experiment: Experiment) -> list[str]:
             0, "Set num-malicious-nodes=1 or more",
         )
     replace(experiment, attack="zero").check()  # whatever is wrong here is no attack's fault
-    beside = {"foe": f"foe(epsilon={1.1 * h / f:.3g})", "alie": "alie(z=1.5)"}
+    beside = {
+        "foe": [f"foe(epsilon={1.1 * h / f:.3g})"],
+        "alie": ["alie(z=1.5)"],
+        "agr": ["agr(perturbation=sign)"],
+        "min-max": ["min-max(direction=sign)", "min-max(direction=unit)"],
+        "min-sum": ["min-sum(direction=sign)", "min-sum(direction=unit)"],
+        "sign-flip": ["sign-flip(factor=10)"],
+        "label-flip": ["label-flip(source=1, target=0)"],
+        "backdoor": [
+            f"backdoor(boost={(h + f) / f:.3g})",
+            f"backdoor when(start={experiment.num_rounds + 1})",
+        ],
+    }
     found = [NO_ATTACK]
     for name in ALL_ATTACKS:
-        found += [name, beside[name]] if name in beside else [name]
+        found += [name, *beside.get(name, [])]
     return [attack for attack in found if _suits(replace(experiment, attack=attack))]
 
 
@@ -101,10 +119,11 @@ def read_trials(folder: Path) -> list[Trial]:
 
 def as_table(trials: list[Trial]) -> Table:
     """The trials, as people read them."""
-    table = Table("attack", "who can do it", "final test accuracy")
+    table = Table("attack", "who can do it", "final test accuracy", "attack success")
     for trial in trials:
         note = ", diverged" if trial.diverged else ""
-        table.add_row(trial.attack, trial.knowledge, f"{trial.accuracy:.1%}{note}")
+        rate = "" if trial.attack_success is None else f"{trial.attack_success:.1%}"
+        table.add_row(trial.attack, trial.knowledge, f"{trial.accuracy:.1%}{note}", rate)
     return table
 
 
@@ -127,7 +146,9 @@ def _trial(
         if not lost.diverged:
             raise
         diverged = True
-    return Trial(attack, _knowledge(experiment, attack), evaluations[-1].accuracy, diverged)
+    last = evaluations[-1]
+    knowledge = _knowledge(experiment, attack)
+    return Trial(attack, knowledge, last.accuracy, diverged, last.attack_success)
 
 
 def _knowledge(experiment: Experiment, attack: str) -> str:

@@ -6,7 +6,6 @@ import gzip
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from hypothesis import settings
 import flwr_resam.wire.flower  # noqa: F401  importing flwr sets its logger up; the fixture mutes it
 from flwr_resam import InProcessGrid
 from simulations.processes import ProcessGroup, free_ports
-from tests.support import idx
+from tests.support import await_text, idx
 
 # The same examples in every run and no clock, so that what passes here passes there;
 # HYPOTHESIS_PROFILE=exploring looks for new ones.
@@ -75,13 +74,6 @@ def small_mnist(tmp_path: Path) -> Iterator[Path]:
     raw.chmod(0o755)
 
 
-def _await_text(path: Path, text: str) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists() or text not in path.read_text():
-        assert time.monotonic() < deadline, path.read_text()
-        time.sleep(0.2)
-
-
 @pytest.fixture
 def two_ray_nodes(tmp_path: Path) -> Iterator[str]:
     """The address of a Ray cluster of two nodes of one core each, started as a person would."""
@@ -93,8 +85,8 @@ def two_ray_nodes(tmp_path: Path) -> Iterator[str]:
         (port,) = free_ports(1)
         head = ["ray", "start", "--head", f"--port={port}", f"--temp-dir={folder}", *small]
         group.start([*head, "--include-dashboard=false"], tmp_path, tmp_path / "head.log")
-        _await_text(tmp_path / "head.log", "Ray runtime started")
+        await_text(tmp_path / "head.log", "Ray runtime started")
         second = ["ray", "start", f"--address=127.0.0.1:{port}", *small]
         group.start(second, tmp_path, tmp_path / "second.log")
-        _await_text(tmp_path / "second.log", "Ray runtime started")
+        await_text(tmp_path / "second.log", "Ray runtime started")
         yield f"127.0.0.1:{port}"

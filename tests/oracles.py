@@ -271,6 +271,106 @@ def rge(rows, f):
     return estimate(np.array(rows), None)
 
 
+def aksel(rows, f):
+    centre = [median_value(column) for column in rows.T]
+    ranked = sorted(range(len(rows)), key=lambda i: distance(rows[i], centre))
+    return average([rows[i] for i in ranked[: (len(rows) + 1) // 2]])
+
+
+def dnc(rows, f, iterations=1, filtered=1.0, columns=None):
+    """``columns``: those that each iteration draws; all if left out."""
+    good = set(range(len(rows)))
+    for k in range(iterations):
+        part = rows if columns is None else rows[:, columns[k]]
+        apart = part - average(part)
+        direction = np.linalg.svd(apart)[2][0]
+        scores = [float(row @ direction) ** 2 for row in apart]
+        ranked = sorted(range(len(rows)), key=lambda i: -scores[i])
+        good -= set(ranked[: math.ceil(filtered * f)])
+    return average([rows[i] for i in sorted(good)])
+
+
+def ray(row):
+    norm = np.linalg.norm(row)
+    return row / norm if norm > 0 else row
+
+
+def cosine_distance(x, y):
+    """Half the squared distance of the rays, which keeps the digits of a small angle."""
+    if not np.any(x) or not np.any(y):
+        return 1.0
+    return distance(ray(x), ray(y)) ** 2 / 2
+
+
+def fltrust(rows, f, root=None):
+    root = rows[0] if root is None else root
+    trust = [max(0.0, 1.0 - cosine_distance(row, root)) for row in rows]
+    size = np.linalg.norm(root)
+    return sum(t * size * ray(row) for t, row in zip(trust, rows, strict=True)) / sum(trust)
+
+
+def flame(rows, f):
+    n = len(rows)
+    limit = 0.0  # let links grow until more than half of the rows hang together
+    lengths = sorted({cosine_distance(x, y) for x in rows for y in rows})
+    for limit in lengths:
+        for start in range(n):
+            cluster, reached = {start}, [start]
+            while reached:
+                i = reached.pop()
+                near = {j for j in range(n) if cosine_distance(rows[i], rows[j]) <= limit}
+                reached += near - cluster
+                cluster |= near
+            if 2 * len(cluster) > n:
+                limit = median_value([np.linalg.norm(row) for row in rows])
+                clipped = [min(np.linalg.norm(rows[i]), limit) * ray(rows[i]) for i in cluster]
+                return average(clipped)
+    raise AssertionError("at the largest distance all rows hang together")
+
+
+def mean_shift(points):
+    """The labels of flat kernels from every point; -1 outside of all."""
+    n = len(points)
+    nearest = [sorted(distance(p, q) for q in points)[max(1, n // 2) - 1] for p in points]
+    width = max(sum(nearest) / n, 1e-9)
+    centres = []
+    for centre in points:
+        while True:
+            inside = [p for p in points if distance(p, centre) <= width]
+            moved, centre = distance(average(inside), centre), average(inside)
+            if moved <= 1e-3 * width:
+                break
+        centres.append((len(inside), tuple(centre)))
+    kept = []
+    for _, centre in sorted(set(centres), reverse=True):
+        if all(distance(centre, other) > width for other in kept):
+            kept.append(centre)
+    labels = []
+    for p in points:
+        apart = [distance(p, centre) for centre in kept]
+        labels.append(apart.index(min(apart)) if min(apart) <= width else -1)
+    return labels
+
+
+def signguard(rows, f, share=0.1, first=None):
+    d = rows.shape[1]
+    size = min(d, max(1, int(share * d)))
+    first = int(np.random.default_rng(1).integers(d - size + 1)) if first is None else first
+    part = rows[:, first : first + size]
+    points = [
+        np.array([sum(row > 0), sum(row == 0), sum(row < 0)]) / size for row in part
+    ]
+    labels = mean_shift(points)
+    largest = max(range(max(labels) + 1), key=labels.count)
+    norms = [np.linalg.norm(row) for row in rows]
+    typical = median_value(norms)
+    chosen = [
+        min(norm, typical) * ray(row) for row, norm, label in zip(rows, norms, labels, strict=True)
+        if label == largest and 0.1 * typical <= norm <= 3.0 * typical
+    ]
+    return average(chosen) if chosen else np.zeros(d)
+
+
 def nnm(rows, f):
     out = []
     for row in rows:
@@ -305,5 +405,6 @@ ORACLES = {
     "meamed": meamed, "phocas": phocas, "krum": krum, "krum*": krum_star,
     "multikrum": multikrum, "gm": gm, "gmom": gmom,
     "bulyan": bulyan, "cge": cge, "sever": sever, "rge": rge, "monna": monna, "caf": caf,
-    "smea": smea, "signmajority": signmajority,
+    "smea": smea, "signmajority": signmajority, "aksel": aksel, "dnc": dnc, "fltrust": fltrust,
+    "flame": flame, "signguard": signguard,
 }

@@ -90,3 +90,34 @@ def byzantine_sgd(rounds, f, models, deviation=1.0, diameter=10.0, total=100, de
         }
         out.append(average([row for i, row in rows.items() if i in good]))
     return out
+
+
+def foolsgold(rounds, f):
+    """The outputs over rounds of {node: row}."""
+    history, out = {}, []
+    for rows in rounds:
+        for node, row in rows.items():
+            history[node] = history.get(node, 0.0) + np.asarray(row, float)
+        nodes = list(rows)
+        n = len(nodes)
+        like = np.zeros((n, n))
+        for i, a in enumerate(nodes):
+            for j, b in enumerate(nodes):
+                if i != j:
+                    x, y = history[a], history[b]
+                    like[i, j] = x @ y / np.linalg.norm(x) / np.linalg.norm(y)
+        most = like.max(axis=1)
+        pardoned = like.copy()
+        for i in range(n):
+            for j in range(n):
+                if most[j] > most[i]:
+                    pardoned[i, j] = like[i, j] * most[i] / most[j]
+        alpha = [min(1.0, max(0.0, 1.0 - max(line))) for line in pardoned]
+        alpha = [a / max(alpha) for a in alpha]
+        weights = []
+        for a in alpha:
+            a = 0.99 if a == 1.0 else a
+            weights.append(0.0 if a <= 0 else min(1.0, max(0.0, np.log(a / (1 - a)) + 0.5)))
+        total = sum(w * np.asarray(rows[node]) for w, node in zip(weights, nodes, strict=True))
+        out.append(total / sum(weights))
+    return out

@@ -1,10 +1,11 @@
 """What the tests of rules share: a rule for every registry entry, and rows to give it."""
 
-import numpy as np
-
 from flwr_resam import parse_rule
 from flwr_resam.aggregators import AGGREGATORS
 from flwr_resam.preaggregators import PREAGGREGATORS
+from flwr_resam.testing._rows import SIZES, diameter, draw
+
+__all__ = ["ARGUMENTS", "SIZES", "cases", "diameter", "draw", "make", "smallest"]
 
 ARGUMENTS = {
     "cc": "radius=1.0",
@@ -14,12 +15,17 @@ ARGUMENTS = {
 }
 """For the rules that can't be made without."""
 
-SIZES = [(1, 0), (3, 1), (5, 2), (7, 1), (8, 3), (11, 2)]
+CHOSEN = {
+    "fltrust": "trusted=0",  # there is no row of the server's own
+    "flame": "noise=0.0",  # which is added to whatever the rule finds
+}
+"""For the rules that are tested in another form than their default one."""
 
 
 def make(name):
     """The rule of a registry entry."""
-    text = f"{name}({ARGUMENTS[name]})" if name in ARGUMENTS else name
+    given = ARGUMENTS | CHOSEN
+    text = f"{name}({given[name]})" if name in given else name
     if name in PREAGGREGATORS:
         return parse_rule(f"{text} | mean").before[0]
     return parse_rule(text)
@@ -35,14 +41,3 @@ def cases():
 def smallest(name, f):
     """The least n that a rule admits for f faults."""
     return next(n for n in range(1, 100) if make(name).admits(n, f))
-
-
-def draw(n, d, seed=0, dtype=np.float64):
-    """Rows without ties."""
-    return np.random.default_rng([seed, n, d]).normal(size=(n, d)).astype(dtype)
-
-
-def diameter(rows):
-    return max(
-        (float(np.linalg.norm(a - b)) for i, a in enumerate(rows) for b in rows[:i]), default=0.0
-    )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
@@ -21,3 +25,18 @@ def idx(values: object) -> bytes:
     array = np.asarray(values, np.uint8)
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def asked_of(request: Any) -> list[str]:
+    """The messages whose replies are pulled; flwr 1.43 has another field for them."""
+    if "reply_to_message_ids" in request.DESCRIPTOR.fields_by_name:
+        return list(request.reply_to_message_ids.vals)
+    return list(request.message_ids)
+
+
+def await_text(path: Path, text: str) -> None:
+    """Return once a process has written some text into a file."""
+    deadline = time.monotonic() + 120
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.2)

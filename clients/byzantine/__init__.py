@@ -10,9 +10,11 @@ from __future__ import annotations
 from flwr.app import Context
 from flwr.clientapp.typing import Mod
 
+from clients.byzantine.backdoor import Backdoor
 from clients.byzantine.label_flip import LabelFlip
 from clients.byzantine.malformed import Malformed
 from clients.byzantine.mod import Conduct, misconduct
+from clients.byzantine.poisoning import Poisoning
 from clients.settings import ClientSettings
 from flwr_resam.attacks import ATTACKS, Attack
 from flwr_resam.errors import requirement
@@ -24,7 +26,9 @@ __all__ = [
     "on_device", "planned",
 ]
 
-CONDUCTS: Registry[Conduct] = Registry("Byzantine client", Conduct, [LabelFlip, Malformed])
+CONDUCTS: Registry[Conduct] = Registry(
+    "Byzantine client", Conduct, [LabelFlip, Backdoor, Malformed]
+)
 
 ALL_ATTACKS: View[Attack | Conduct] = View("attack", ATTACKS, CONDUCTS)
 """What a run-config's ``attack`` may name; what a device can do, a device does."""
@@ -39,7 +43,8 @@ def byzantine_mod(text: str, seed: int = 0) -> Mod:
     """Return the mod of a Byzantine device, such as ``sign-flip when(start=10)``.
 
     Put it before `momentum_mod` to attack the momentum, after it to attack what momentum is
-    taken of. Only `label-flip` is no mod: a mod sees no labels.
+    taken of. `label-flip` and `backdoor` are no
+    mods: a mod sees no data.
 
     Raises
     ------
@@ -53,17 +58,17 @@ def byzantine_mod(text: str, seed: int = 0) -> Mod:
     >>> app = ClientApp(mods=[byzantine_mod("gaussian(std=10)"), momentum_mod(0.9)])
     """
     plan = _single(text)
-    if isinstance(plan.what, LabelFlip):
+    if isinstance(plan.what, Poisoning):
         raise requirement(
             "byzantine", "be something that a mod can do", repr(text),
-            "Flip the labels in your own training function, which alone sees them",
+            "Poison the data in your own training function, which alone sees them",
         )
     return misconduct(plan, seed)
 
 
 def misconduct_of(context: Context) -> Mod | None:
     """Return what this node of an experiment does in place of honest work; None if nothing."""
-    settings = ClientSettings.read(context.run_config)
+    settings = ClientSettings.of_node(context)
     own = str(context.node_config.get("byzantine", ""))
     if own:
         return misconduct(_single(own), settings.seed)

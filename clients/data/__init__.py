@@ -2,7 +2,8 @@
 
 Those that don't come with a library are read from a folder: a run's ``data-dir``, else the
 environment's RESAM_DATA, else ``~/.cache/flwr-resam/data``. ``python -m clients.data mnist``
-downloads one there.
+downloads one there. A user's own is a name that a plugin adds (``DATASETS["mine"] = ...``), a file
+(``/home/me/mine.npz``), or whatever flwr-datasets reads (``hub:ylecun/mnist``).
 """
 
 from __future__ import annotations
@@ -13,26 +14,28 @@ from pathlib import Path
 from clients.data.cifar import Cifar10, Cifar10Jpeg
 from clients.data.dataset import Dataset, Source
 from clients.data.digits import Digits
+from clients.data.hub import PREFIX, Hub
 from clients.data.idx import Mnist
+from clients.data.npz import SUFFIX, Npz
 from clients.data.root import root_of
-from flwr_resam.registry import unknown_name
+from clients.objects import Objects
 
 __all__ = ["DATASETS", "Dataset", "Source", "check", "load", "named"]
 
-DATASETS: dict[str, Source] = {
+DATASETS: Objects[Source] = Objects("data set", {
     "digits": Digits(),
     "mnist": Mnist("mnist", "MNIST", mean=0.1307, std=0.3081),
     "fashion-mnist": Mnist("fashion-mnist", "FashionMNIST", mean=0.2860, std=0.3530),
     "cifar10": Cifar10(),
     "cifar10-jpeg": Cifar10Jpeg(),
-}
+}, group="flwr_resam.datasets")
 
 
 def named(name: str) -> Source:
     """Return a data set's source, or raise a ValueError that says which there are."""
-    if name not in DATASETS:
-        raise unknown_name(name, list(DATASETS), "data set")
-    return DATASETS[name]
+    if name.startswith(PREFIX):
+        return Hub(name.removeprefix(PREFIX))
+    return Npz(name) if name.endswith(SUFFIX) else DATASETS[name]
 
 
 def check(name: str, data_dir: str = "") -> None:

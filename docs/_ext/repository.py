@@ -47,7 +47,7 @@ def read(app, docname, content):
     if page.suffix != ".md":
         return
     project = tomllib.loads((docs.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    source = project["urls"]["Source"]
+    source = project["urls"]["Repository"]
 
     def included(match):
         other = (page.parent / match[1]).resolve()

@@ -2,11 +2,16 @@
 
 from ..registry import Registry
 from ..rule import Aggregator
+from .aksel import Aksel
 from .bulyan import Bulyan
 from .byzantine_sgd import ByzantineSGD
 from .caf import CAF
 from .centered_clipping import CenteredClipping
 from .cge import CGE
+from .dnc import DnC
+from .flame import FLAME
+from .fltrust import FLTrust
+from .foolsgold import FoolsGold
 from .geometric_median import GeometricMedian
 from .geometric_median_of_means import GeometricMedianOfMeans
 from .krum import Krum
@@ -21,6 +26,7 @@ from .phocas import Phocas
 from .robust_gradient import RobustGradientEstimator
 from .safeguard import Safeguard
 from .sever import Sever
+from .signguard import SignGuard
 from .signmajority import SignMajority
 from .smea import SMEA
 from .trimmed_mean import TrimmedMean
@@ -28,18 +34,24 @@ from .trimmed_mean import TrimmedMean
 AGGREGATORS: Registry[Aggregator] = Registry("aggregator", Aggregator, [
     Mean, MDA, TrimmedMean, Median, MeaMed, Phocas, Krum, KrumStar, MultiKrum, GeometricMedian,
     GeometricMedianOfMeans, Bulyan, CGE, CenteredClipping, ByzantineSGD, Safeguard, Sever,
-    RobustGradientEstimator, MoNNA, CAF, SMEA, SignMajority,
-])
+    RobustGradientEstimator, MoNNA, CAF, SMEA, SignMajority, Aksel, DnC, FLTrust, FLAME, FoolsGold,
+    SignGuard,
+], group="flwr_resam.rules")
 
 __all__ = [
     "AGGREGATORS",
     "CAF",
     "CGE",
+    "FLAME",
     "MDA",
     "SMEA",
+    "Aksel",
     "Bulyan",
     "ByzantineSGD",
     "CenteredClipping",
+    "DnC",
+    "FLTrust",
+    "FoolsGold",
     "GeometricMedian",
     "GeometricMedianOfMeans",
     "Krum",
@@ -53,6 +65,7 @@ __all__ = [
     "RobustGradientEstimator",
     "Safeguard",
     "Sever",
+    "SignGuard",
     "SignMajority",
     "TrimmedMean",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._vertex_cover import CoverSearch, SearchExhausted, cover_bound
+from ._vertex_cover import CoverSearch, SearchExhausted, cover_bound, node_cost
 
 NODES = 1000
 TIE_NODES = 150
@@ -50,7 +50,8 @@ def smallest_diameter(
         How many rows to keep, 1 <= m <= n.
     nodes, tie_nodes : int
         How many nodes of branch and bound to visit for each graph, and for each of the two
-        ways to choose among subsets of the same diameter.
+        ways to choose among subsets of the same diameter; from 500 rows on fewer, which take
+        the same time (`node_cost`).
 
     Returns
     -------
@@ -68,7 +69,7 @@ def smallest_diameter(
     n = len(squared)
     everyone, budget = (1 << n) - 1, n - m
     kept, radius = _best_ball(squared, m)
-    levels = np.unique(squared[np.triu_indices(n, 1)])
+    levels = np.unique(squared[~np.tri(n, dtype=bool)])
     # No subset has the diameter levels[proven], none is known with levels[low], `kept` has
     # levels[high].
     proven = low = int(np.searchsorted(levels, radius)) - 1
@@ -92,16 +93,34 @@ def smallest_diameter(
         return Subset(list(range(m)))
     graph = _farther_than(squared, levels[high])
     return Subset(
-        _least_sum(squared, graph, budget, tie_nodes)
+        _least_sum(squared, graph, budget, tie_nodes // node_cost(n))
         or _first_in_order(graph, kept, budget, tie_nodes)
     )
 
 
 def _best_ball(squared: NDArray[np.float64], m: int) -> tuple[list[int], float]:
     """The m rows nearest one row, of least diameter over all rows, and the least radius."""
-    nearest = np.sort(np.argsort(squared, axis=1, kind="stable")[:, :m], axis=1)
-    radius = float(np.sort(squared, axis=1)[:, m - 1].min())
-    return min((row.tolist() for row in nearest), key=lambda ball: _diameter(squared, ball)), radius
+    n = len(squared)
+    inside, radii = np.zeros((n, n), np.float32), np.empty(n)
+    for row in range(n):
+        inside[row, np.argsort(squared[row], kind="stable")[:m]] = 1.0
+        radii[row] = np.partition(squared[row], m - 1)[m - 1]
+    best, closer = int(np.argmin(radii)), np.arange(n)
+    while len(closer):
+        diameter = _diameter(squared, np.flatnonzero(inside[best]).tolist())
+        closer = closer[_clear(squared >= diameter, inside[closer])]
+        if len(closer):
+            best = int(closer[np.argmin(radii[closer])])
+    first = int(np.argmax(_clear(squared > diameter, inside)))
+    return np.flatnonzero(inside[first]).tolist(), float(radii.min())
+
+
+def _clear(far: NDArray[np.bool_], inside: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which sets, given by ones, have no pair that is far: counted, which is exact."""
+    ends = np.flatnonzero(far.any(axis=1))
+    among = inside[:, ends]
+    pairs = among @ far[np.ix_(ends, ends)].astype(np.float32)
+    return np.asarray(~(pairs * among).any(axis=1))
 
 
 def _diameter(squared: NDArray[np.float64], rows: list[int]) -> float:
@@ -136,6 +155,15 @@ def _least_sum(
             return None
         alive, kept, left = stack.pop()
         degrees = {v: (graph[v] & alive).bit_count() for v in range(n) if alive >> v & 1}
+        while forced := [v for v in degrees if degrees[v] > left]:
+            if len(forced) > left:
+                break
+            for v in forced:  # its neighbours are too many to be dropped in its place
+                alive, kept, left = alive & ~(1 << v), kept & ~(1 << v), left - 1
+                del degrees[v]
+            degrees = {v: (graph[v] & alive).bit_count() for v in degrees}
+        if forced:
+            continue
         top = max(degrees, key=degrees.__getitem__, default=-1)
         if top >= 0 and degrees[top] > 0:
             if cover_bound(graph, alive) > left:

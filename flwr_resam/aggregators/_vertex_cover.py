@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_SMALL = 500  # vertices
+
 
 class SearchExhausted(Exception):
     """The search has visited as many nodes as it may."""
@@ -15,7 +17,10 @@ class SearchExhausted(Exception):
 
 @dataclass
 class CoverSearch:
-    """Finds covers; ``nodes`` is how many nodes it may still visit, over all its calls."""
+    """Finds covers; ``nodes`` is how many nodes it may still visit, over all its calls.
+
+    A node of a large graph counts as several: see `node_cost`.
+    """
 
     nodes: int
 
@@ -38,7 +43,7 @@ class CoverSearch:
         >>> CoverSearch(nodes=100).cover(path, 0b111, 1)
         2
         """
-        self.nodes -= 1
+        self.nodes -= node_cost(alive.bit_count())
         if self.nodes < 0:
             raise SearchExhausted
         reduced = _reduce(graph, alive, budget)
@@ -96,6 +101,19 @@ class CoverSearch:
             taken |= found
             spare -= size - least[part]
         return taken
+
+
+def node_cost(vertices: int) -> int:
+    """How many nodes of a small graph one of a graph of so many vertices stands for.
+
+    What a node takes grows with the pairs of vertices, and its budget is one of time at heart.
+
+    Examples
+    --------
+    >>> node_cost(200), node_cost(499), node_cost(2000)
+    (1, 1, 256)
+    """
+    return 1 if vertices < _SMALL else (4 * vertices // _SMALL) ** 2
 
 
 def cover_bound(graph: list[int], alive: int) -> int:
@@ -253,7 +271,8 @@ def _cycle_bound(partner: dict[int, int]) -> int:
 def _clique_bound(graph: list[int], alive: int) -> int:
     """What disjoint cliques need: all of each but one."""
     cliques: list[int] = []  # the common neighbours of each
-    ordered = sorted(_bits(alive), key=lambda vertex: (graph[vertex] & alive).bit_count())
+    degrees = {vertex: (graph[vertex] & alive).bit_count() for vertex in _bits(alive)}
+    ordered = sorted(filter(degrees.__getitem__, degrees), key=degrees.__getitem__)
     for vertex in ordered:
         for index, common in enumerate(cliques):
             if common >> vertex & 1:

@@ -14,7 +14,7 @@ from ..errors import check_positive, check_whole, requirement
 from ..rows.geometry import Geometry
 from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
-from ._memory import add_rows, majority_centre, row_nodes, settle, within
+from ._memory import add_rows, majority_distances, row_nodes, settle
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ByzantineSGD(Aggregator):
     ``||B_i - B_med|| <= T_B`` and ``||x_i - x_med|| <= 4 V``, where B_med and x_med are the
     points that have more than half of the others nearest, ``T_B = 4 V sqrt(T C)``,
     ``T_A = D T_B`` and ``C = log(16 n T / delta)``. Where no good node has sent a row, the
-    result is zero. Complexity O(n^2 d); memory a float64 vector a node and theta_1. Needs
+    result is zero. Complexity O(2 n^2 d + 3 n d); memory a vector a node and theta_1. Needs
     n > 2f. No lambda exists for f > 0: rows may stray by a fixed length.
 
     Alistarh, Allen-Zhu and Li, "Byzantine stochastic gradient descent", 2018, Algorithm 1. As
@@ -86,12 +86,12 @@ class ByzantineSGD(Aggregator):
         state = state or self.start()
         nodes = row_nodes(at, updates.n)
         model = None if at.model is None else at.model()
-        geometry, products = _along(updates, model, state)
+        distances, products = _along(updates, model, state)
         before: dict[int, float] = dict(zip(state["nodes"], state["along"], strict=True))
         along = products + np.array([before.get(node, 0.0) for node in nodes])
         totals = add_rows(state["nodes"], state["sums"], nodes, updates)
         dropped = set(state["dropped"])
-        good = self._near(geometry, along, totals)
+        good = self._near(distances, along, totals)
         good &= np.array([node not in dropped for node in nodes])
         weights = good / max(1, good.sum())
         vector = updates.combine(weights)
@@ -112,15 +112,14 @@ class ByzantineSGD(Aggregator):
         })
 
     def _near(
-        self, geometry: Geometry, along: NDArray[np.float64], totals: Array
+        self, distances: NDArray[np.float64], along: NDArray[np.float64], totals: Array
     ) -> NDArray[np.bool_]:
         """Which rows pass the three tests of this round."""
         confidence = math.log(16.0 * len(along) * self.rounds / self.delta)
         limit = 4.0 * self.deviation * math.sqrt(self.rounds * confidence)
-        sums = Updates(totals).geometry()
-        rows = within(geometry, majority_centre(geometry)[0], 4.0 * self.deviation)
-        drift = within(sums, majority_centre(sums)[0], limit)
-        return rows & drift & (abs(along - np.median(along)) <= self.diameter * limit)
+        drift, _ = majority_distances(Updates(totals).geometry())
+        near = (distances <= 4.0 * self.deviation) & (drift <= limit)
+        return near & (abs(along - np.median(along)) <= self.diameter * limit)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """None exists for f > 0."""
@@ -129,11 +128,11 @@ class ByzantineSGD(Aggregator):
 
 def _along(
     updates: Updates, model: Array | None, state: Any
-) -> tuple[Geometry, NDArray[np.float64]]:
-    """The rows' geometry, and ``<x_i - c, theta_t - theta_1>`` for the reference row c."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances from the majority's row, and ``<x_i - c, theta_t - theta_1>`` for a row c."""
     n = updates.n
     if state["rounds"] == 0:
-        return updates.geometry(), np.zeros(n)
+        return majority_distances(updates.geometry())[0], np.zeros(n)
     if model is None or state["origin"] is None:
         raise requirement(
             "at", "hold the model from the first round on", "no model",
@@ -145,4 +144,5 @@ def _along(
     gram = joined.geometry().gram
     # From the origin, the last point, to the displacement, the one before it.
     products = gram[:n, n] - gram[:n, n + 1]
-    return joined.mix(np.eye(n + 1)[:n]).geometry(), products
+    rows = np.delete(np.arange(n + 2), n)
+    return majority_distances(Geometry(gram[np.ix_(rows, rows)]))[0], products

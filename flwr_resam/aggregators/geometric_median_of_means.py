@@ -19,7 +19,7 @@ class GeometricMedianOfMeans(WeightRule):
     """The geometric median of the means of k groups of rows.
 
     The groups are runs of neighbouring rows whose sizes differ by at most one, so the result
-    depends on the order of the rows. Complexity O(n^2 d). Needs n > 2f and 2f < k <= n. No
+    depends on the order of the rows. Complexity O(n^2 d + n^3). Needs n > 2f and 2f < k <= n. No
     lambda is proven.
 
     Chen et al., "Distributed statistical machine learning in adversarial settings: Byzantine

@@ -18,7 +18,7 @@ from ._krum_bounds import krum_kappa, krum_lambda
 class Krum(WeightRule):
     """The row of least sum of squared distances to its n - f - 2 nearest other rows.
 
-    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3; `KrumStar` needs n > 2f only. Of rows
+    Complexity O(n^2 d + n^2 log n). Needs n >= 2f + 3; `KrumStar` needs n > 2f only. Of rows
     with equal scores the first wins.
     lambda = 1 - 1 / (n - f) + sqrt((n - f - 2) / (n - 2f - 1)), or what kappa says where that is
     less; kappa as `krum_kappa` has it, with n - f - 2 others. Both are proven in docs/theory.md.

@@ -18,7 +18,7 @@ from ._krum_bounds import krum_kappa, krum_lambda
 class KrumStar(WeightRule):
     """The row of least sum of squared distances to its n - f nearest rows, itself included.
 
-    Complexity O(n^2 (d + log n)). Needs n > 2f (Krum of 2017, with n - f - 2 neighbours, needs
+    Complexity O(n^2 d + n^2 log n). Needs n > 2f (Krum of 2017, with n - f - 2 neighbours, needs
     n >= 2f + 3). Of rows with equal scores the first wins.
     lambda = 1 - 1 / (n - f) + sqrt((n - f - 1) / (n - 2f)), or what kappa says where that is less;
     RESAM's Table 1 has 1 + sqrt((n - f) / (n - 2f)).

@@ -30,7 +30,7 @@ class MDA(WeightRule):
     has a vertex cover within the other f rows, so the search bisects on D and decides each
     graph by branch and bound instead of listing subsets. Of several subsets of least diameter
     the one of least sum of squared distances is taken where it is cheap to find, else the
-    first in row order. Complexity O(n^2 d) and the search.
+    first in row order. Complexity O(n^2 d + n^2 log n) and the search.
 
     Needs n > 2f. lambda = 2 f / (n - f), within a factor two of the least that any rule has.
     kappa = (f sqrt(2 / (n - f)) + sqrt(f / (n - 2f)))^2, proven in docs/theory.md.

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import check_whole, requirement
+from ..errors import check_whole
 from ..rows.geometry import Geometry
 from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
-from ._memory import row_nodes
+from ._memory import row_nodes, trusted_node
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,7 @@ class MoNNA(Aggregator):
         n = updates.n
         nodes = row_nodes(at, n)
         if state is None:
-            asked = at.asked or nodes
-            if self.trusted >= len(asked):
-                raise requirement(
-                    "trusted", "be less than the number of rows",
-                    f"trusted = {self.trusted}, n = {len(asked)}", "Rows are numbered from 0",
-                )
-            state = {"trusted": asked[self.trusted]}
+            state = {"trusted": trusted_node(self.trusted, at, n)}
         trusted = state["trusted"]
         if trusted not in nodes:
             weights = np.zeros(n)

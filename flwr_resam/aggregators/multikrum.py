@@ -20,7 +20,7 @@ from .krum import krum_scores
 class MultiKrum(WeightRule):
     """The mean of the m rows of best Krum score.
 
-    Complexity O(n^2 (d + log n)). Needs n >= 2f + 3 and m <= n - f - 2. Of rows with
+    Complexity O(n^2 d + n^2 log n). Needs n >= 2f + 3 and m <= n - f - 2. Of rows with
     equal scores the first ones are taken.
     lambda and kappa are at most those of `krum`, and less where m is large, as `krum_lambda` and
     `krum_kappa` have them with n - f - 2 others. Both are proven in docs/theory.md.

@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows.geometry import Geometry
+from ..rows.geometry import Geometry, squared_distances, symmetric
 from ..rule import WeightRule
 from ._spectrum import centred
+
+_FEW = 1 << 16  # products of points and coordinates whose differences are taken all at once
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,9 @@ def _estimate(points: NDArray[np.float64], n: int, f: int) -> NDArray[np.float64
     keep = -(-len(points) * (n - f) // n)
     if points.shape[1] == 1:
         return np.asarray(_interval(points, keep).mean(axis=0))
-    squared = ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=-1)
-    kept = points[_ball(squared, keep)]
+    kept = points[_ball(_squared(points), keep)]
     mean = kept.mean(axis=0)
-    _, _, directions = np.linalg.svd(kept - mean)
+    _, _, directions = np.linalg.svd(kept - mean, full_matrices=len(kept) < points.shape[1])
     return np.asarray(mean + directions.T @ _halve((kept - mean) @ directions.T, n, f))
 
 
@@ -72,6 +73,16 @@ def _halve(points: NDArray[np.float64], n: int, f: int) -> NDArray[np.float64]:
     p = points.shape[1]
     half = (p + 1) // 2
     return np.concatenate([_estimate(points[:, :half], n, f), np.zeros(p - half)])
+
+
+def _squared(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances; of many points by inner products, and no (m, m, p) array for any."""
+    m, p = points.shape
+    if m * m * p > _FEW:
+        about = points - points[int(np.argmin((points**2).sum(axis=1)))]
+        gram = about @ about.T
+        return np.maximum(squared_distances(symmetric(gram)), 0.0)
+    return np.asarray(((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=-1))
 
 
 def _ball(squared: NDArray[np.float64], keep: int) -> NDArray[np.intp]:

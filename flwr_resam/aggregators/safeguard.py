@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import check_positive, check_whole, requirement
 from ..rows.updates import Array, Updates
 from ..rule import Aggregate, Aggregator, Round
-from ._memory import add_rows, majority_centre, row_nodes, settle, within
+from ._memory import add_rows, majority_distances, row_nodes, settle
 
 _ROUNDING = 1e-6  # of float32, with room
 
@@ -26,11 +26,11 @@ class Safeguard(Aggregator):
     good node has sent a row, the result is zero.
 
     A threshold that is not given is 1.5 times the distance from the median point that holds
-    more than half of the points, and at least 1e-6 / |good_t| times the lower median of the rows'
-    norms for each round of the window, so that nobody is dropped for rounding. With n = 2f + 1,
-    f copies of one honest row are a majority at one point together with it, and everyone else is
-    dropped for good: give thresholds then, or have n > 2f + 1.
-    Complexity O(n^2 d); memory two float64 vectors a node. Needs n > 2f. No lambda is proven;
+    more than half of the points, and at least ``1e-6 / |good_t|`` times the lower median of the
+    rows' norms for each round of the window, so that nobody is dropped for rounding. With
+    n = 2f + 1, f copies of one honest row are a majority at one point together with it, and
+    everyone else is dropped for good: give thresholds then, or have n > 2f + 1.
+    Complexity O(2 n^2 d + 6 n d); memory two vectors a node. Needs n > 2f. No lambda is proven;
     none exists for given thresholds, which let rows stray by a fixed length.
 
     Allen-Zhu, Ebrahimianghazani, Li and Alistarh, "Byzantine-resilient non-convex stochastic
@@ -101,7 +101,6 @@ class Safeguard(Aggregator):
             return Aggregate(updates.combine(np.zeros(n)), np.zeros(n), state)
         share = 1.0 / len(good)
         followed = tuple(nodes[row] for row in good)
-        rows = updates if len(good) == n else updates.mix(np.eye(n)[good])
         kept = np.ones(len(good), dtype=bool)
         totals: dict[str, Array] = {}
         for key, window, threshold in (
@@ -111,14 +110,13 @@ class Safeguard(Aggregator):
             if state["rounds"] % window == 0:
                 state = {**state, key: {"nodes": (), "sums": None}}
             known, sums = state[key]["nodes"], state[key]["sums"]
-            totals[key] = add_rows(known, sums, followed, rows, share)
-            geometry = Updates(totals[key]).geometry()
-            centre, reach = majority_centre(geometry)
-            limit = 1.5 * reach if threshold is None else threshold
-            near = within(geometry, centre, 2.0 * limit)
+            totals[key] = add_rows(known, sums, followed, updates, share, good)
+            distances, reach = majority_distances(Updates(totals[key]).geometry())
+            near = distances <= 2.0 * (1.5 * reach if threshold is None else threshold)
             if threshold is None and not near.all():  # else the floor says nothing
-                floor = _ROUNDING * share * (state["rounds"] % window + 1) * _typical_norm(rows)
-                near = within(geometry, centre, 2.0 * max(limit, floor))
+                typical = _typical_norm(updates, good)
+                floor = _ROUNDING * share * (state["rounds"] % window + 1) * typical
+                near = distances <= 2.0 * max(1.5 * reach, floor)
             kept &= near
         weights = np.zeros(n)
         weights[np.array(good)[kept]] = 1.0 / max(1, kept.sum())
@@ -141,6 +139,6 @@ class Safeguard(Aggregator):
         return float("inf") if given and f > 0 else None
 
 
-def _typical_norm(rows: Updates) -> float:
+def _typical_norm(updates: Updates, rows: list[int]) -> float:
     """The lower median of the rows' norms."""
-    return float(np.sqrt(np.sort(rows.geometry().squared_norms)[(rows.n - 1) // 2]))
+    return float(np.sqrt(np.sort(updates.geometry().squared_norms[rows])[(len(rows) - 1) // 2]))

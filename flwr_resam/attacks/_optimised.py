@@ -20,17 +20,12 @@ _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
 @dataclass(frozen=True)
-class Optimised(Attack):
-    """Every Byzantine worker sends ``mu + t v``, t the factor that moves the rule most.
+class KnowsRule(Attack):
+    """An attack that runs the defender's rule, F, itself.
 
-    ``t = argmax ||F(x_1, ..., x_h, mu + t v, ..., mu + t v) - mu||``, by a line search: t in
-    1/8, 1/4, ..., 128, then golden section between the neighbours of the best of these. 22
-    calls of F in all.
-
-    F is the defender's rule; of a rule with memory the attack keeps a state of its own, which
-    it brings from round to round as the defender does, and drops those of its trials. The
-    defender's own state is never touched. A rule that draws at random is tried with one draw,
-    which is not the defender's.
+    Of a rule with memory it keeps a state of its own, which it brings from round to round as
+    the defender does. The defender's own state is never touched. A rule that draws at random is
+    run with one draw, which is not the defender's.
 
     Parameters
     ----------
@@ -44,10 +39,6 @@ class Optimised(Attack):
     f: int | None = None
     knowledge: ClassVar[str] = "knows the rule"
 
-    @abstractmethod
-    def direction(self, honest: NDArray[np.float64]) -> NDArray[np.float64]:
-        """v, shape (d,)."""
-
     def against(self, aggregator: Aggregator, f: int) -> Attack:
         """Fill in the rule and the faults that it tolerates, where they are not given."""
         if self.aggregator is not None:
@@ -58,6 +49,28 @@ class Optimised(Attack):
         """Raise also where no rule is given, or the rule does not admit so many rows."""
         super().check(honest, count)
         self._rule().check(honest + count, count if self.f is None else self.f)
+
+    def _rule(self) -> Aggregator:
+        if not isinstance(self.aggregator, Aggregator):
+            raise requirement(
+                "aggregator", f"be the defender's rule for `{self.name}`", repr(self.aggregator),
+                f"Write {type(self).__name__}(aggregator=MDA()), say",
+            )
+        return self.aggregator
+
+
+@dataclass(frozen=True)
+class Optimised(KnowsRule):
+    """Every Byzantine worker sends ``mu + t v``, t the factor that moves the rule most.
+
+    ``t = argmax ||F(x_1, ..., x_h, mu + t v, ..., mu + t v) - mu||``, by a line search: t in
+    1/8, 1/4, ..., 128, then golden section between the neighbours of the best of these. 22
+    calls of F in all. The states that F has after trials are dropped.
+    """
+
+    @abstractmethod
+    def direction(self, honest: NDArray[np.float64]) -> NDArray[np.float64]:
+        """v, shape (d,)."""
 
     def start(self) -> Any:
         """The rule's state before the first round."""
@@ -83,14 +96,6 @@ class Optimised(Attack):
 
         kept = aggregate(_line_search(damage)).state
         return rows[len(honest) :], kept
-
-    def _rule(self) -> Aggregator:
-        if not isinstance(self.aggregator, Aggregator):
-            raise requirement(
-                "aggregator", f"be the defender's rule for `{self.name}`", repr(self.aggregator),
-                f"Write {type(self).__name__}(aggregator=MDA()), say",
-            )
-        return self.aggregator
 
 
 def _line_search(score: Callable[[float], float]) -> float:

@@ -12,17 +12,17 @@ from collections.abc import Iterable
 from logging import WARNING
 from typing import Any
 
-from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
+from ..wire.instruction import PARTITION, partition_answer, partition_question
 from ..wire.replies import match
 from ._wrapper import GridWrapper
 
 _ACTION = "partition"
-_KEY = "partition-id"
 
 
 def answer_partition(app: ClientApp) -> None:
@@ -30,9 +30,7 @@ def answer_partition(app: ClientApp) -> None:
 
     @app.query(_ACTION)
     def _answer(message: Message, context: Context) -> Message:
-        partition = context.node_config.get(_KEY, -1)
-        content = RecordDict({"node": MetricRecord({_KEY: int(partition)})})
-        return Message(content, reply_to=message)
+        return partition_answer(message, context)
 
 
 class PartitionedGrid(GridWrapper):
@@ -47,7 +45,7 @@ class PartitionedGrid(GridWrapper):
     Parameters
     ----------
     grid : Grid
-        Any Flower grid whose ClientApp answers (see `answer_partition`).
+        Any Flower grid whose ClientApp answers: by `momentum_mod`, or by `answer_partition`.
     num_nodes : int
         How many nodes to wait for.
     timeout : float
@@ -67,12 +65,10 @@ class PartitionedGrid(GridWrapper):
     def __init__(self, grid: Grid, num_nodes: int, timeout: float = 60.0) -> None:
         super().__init__(grid)
         nodes = _connected(grid, num_nodes, timeout)
-        questions = [
-            Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.{_ACTION}")
-            for node in nodes
-        ]
-        answers = match(questions, exchange(grid, questions, Deadline(timeout)))
-        said = {node: _partition(content) for node, content in answers.items()}
+        said = _ask(grid, nodes, RecordDict(), f"{MessageType.QUERY}.{_ACTION}", timeout)
+        unsaid = [node for node, partition in said.items() if partition is None]
+        if unsaid:  # an app that does not know the query may have the mod
+            said |= _ask(grid, unsaid, partition_question(), MessageType.TRAIN, timeout)
         if not said:
             raise TimeoutError(
                 f"None of {len(nodes)} connected nodes said within {timeout:g} s which partition "
@@ -83,8 +79,9 @@ class PartitionedGrid(GridWrapper):
         if 2 * _fewest_liars(claims) >= len(nodes) or set(claims) == {None}:
             raise ValueError(
                 f"Each of the {len(nodes)} nodes must hold its own partition. Found "
-                f"{sorted(claims.elements(), key=str)}. Call answer_partition(app) on the "
-                "ClientApp, and give every SuperNode another `partition-id` in --node-config."
+                f"{sorted(claims.elements(), key=str)}. Put momentum_mod into the "
+                "ClientApp, or call answer_partition(app), and give every SuperNode another "
+                "`partition-id` in --node-config."
             )
 
         def place(node: int) -> tuple[int, int, int]:
@@ -129,6 +126,17 @@ class PartitionedGrid(GridWrapper):
         return sorted(nodes, key=lambda node: (self._order.get(node, last), node))
 
 
+def _ask(
+    grid: Grid, nodes: list[int], question: RecordDict, message_type: str, timeout: float
+) -> dict[int, int | None]:
+    """What those nodes say that answer in time."""
+    questions = [
+        Message(question, dst_node_id=node, message_type=message_type) for node in nodes
+    ]
+    answers = match(questions, exchange(grid, questions, Deadline(timeout)))
+    return {node: _partition(content) for node, content in answers.items()}
+
+
 def _fewest_liars(claims: Counter[int | None]) -> int:
     """How many nodes lie at least: those that name no partition, and all but one of each other."""
     return sum(count - (partition is not None) for partition, count in claims.items())
@@ -137,7 +145,7 @@ def _fewest_liars(claims: Counter[int | None]) -> int:
 def _partition(content: Any) -> int | None:
     """The partition that a node says it holds; None where it does not say one."""
     try:
-        partition = content.metric_records["node"][_KEY]
+        partition = content.metric_records["node"][PARTITION]
     except Exception:  # an error, or whatever a faulty node sends
         return None
     return partition if type(partition) is int and partition >= 0 else None

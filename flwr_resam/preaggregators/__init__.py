@@ -9,6 +9,6 @@ from .nnm import NNM
 
 PREAGGREGATORS: Registry[PreAggregator] = Registry("pre-aggregator", PreAggregator, [
     NNM, Bucketing, Clipping, ARC,
-])
+], group="flwr_resam.preaggregators")
 
 __all__ = ["ARC", "NNM", "PREAGGREGATORS", "Bucketing", "Clipping"]

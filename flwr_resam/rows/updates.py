@@ -130,9 +130,9 @@ class Updates:
             pass
 
     def zeros(self, height: int) -> Array:
-        """A (height, d) float64 array of zeros where the rows lie."""
-        xp = self._source.xp
-        return xp.zeros((height, self.d), dtype=xp.float64, **self._source.like)
+        """A (height, d) array of zeros where the rows lie, of their dtype."""
+        source = self._source
+        return source.xp.zeros((height, self.d), dtype=source.dtype, **source.like)
 
     def map_coordinates(self, rule: Callable[[Array], Array]) -> Array:
         """Apply ``rule``, an (n, width) block to its (width,) result, to every column."""

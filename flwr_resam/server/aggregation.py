@@ -19,6 +19,7 @@ from ..wire.flower import logger
 from .descent import size_of
 from .intake import Intake
 from .loop import RunState
+from .root import root_row
 from .settings import Settings
 
 _CHUNK = 1 << 22
@@ -71,17 +72,21 @@ def result_of(
 
     Raises
     ------
-    ValueError
-        That the rule raised though every node asked gave a row: so it is the user's to mend.
+    ValueError, TypeError
+        That the rule raised though every node asked gave a row, or that ``root`` returned no
+        update of this model: so it is the user's to mend.
     """
     layout, model, rows = run.layout, run.model, intake.rows
     assert layout is not None
     assert model is not None
     rule, seed = settings.aggregator, settings.seed
+    root = None if settings.root is None else root_row(
+        settings.root(server_round, model), layout
+    )
     at = Round(
         server_round, tuple(rows),
         np.random.default_rng(None if seed is None else [seed, server_round]),
-        lambda: layout.flat(model)[: layout.learnt], intake.asked,
+        lambda: layout.flat(model)[: layout.learnt], intake.asked, root,
     )
     try:
         done = aggregate(

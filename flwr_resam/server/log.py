@@ -65,8 +65,8 @@ def log_limits(settings: Settings, grid: Grid, *, ours: bool) -> None:
     if settings.seed is not None and settings.fraction_train < 1.0 and on_engine(grid):
         logger.log(
             WARNING, "Flower's engine draws new node ids in every run, so that the seed does not "
-            "choose the same nodes again: start on PartitionedGrid(grid, num_nodes), with "
-            "answer_partition(app) on the ClientApp"
+            "choose the same nodes again: start on PartitionedGrid(grid, num_nodes), to which the "
+            "nodes' momentum_mod says which partition they hold"
         )
 
 

@@ -19,6 +19,7 @@ from ..spelling import meant
 from ..wire.buffers import checked_buffers
 from .folders import checked_path, checked_spill
 from .quorum import effective_faults
+from .root import Root, check_root
 from .rounds import OnRound
 
 Rate = Callable[[int], float]
@@ -62,6 +63,7 @@ class Settings:
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 0
     on_round: OnRound | None = None
+    root: Root | None = None
 
     @classmethod
     def of(
@@ -113,6 +115,7 @@ class Settings:
                 "on_round", "be callable or None", repr(self.on_round),
                 "Give a function of a RoundReport, such as print", error=TypeError,
             )
+        check_root(self.root, self.aggregator)
         self._settle_nodes()
 
     def _settle_nodes(self) -> None:
@@ -167,6 +170,14 @@ class Configured:
     """What has `Settings`, and each of them as an attribute."""
 
     settings: Settings
+
+    def __repr__(self) -> str:
+        """As it is made: f, the rule, and what another one of these has not by itself."""
+        f, rule = self.settings.num_malicious_nodes, self.settings.aggregator
+        usual = vars(Settings(f, rule))
+        changed = {name: each for name, each in vars(self.settings).items() if each != usual[name]}
+        more = "".join(f", {name}={value!r}" for name, value in changed.items())
+        return f"{type(self).__name__}({f}, parse_rule({str(rule)!r}){more})"
 
     def __getattr__(self, name: str) -> Any:
         """A setting by its name."""

@@ -15,7 +15,16 @@ from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
 from ..scratch import Scratch, ScratchError, Stored
-from .flower import Content, Network, array_bytes, is_chunk, logger, number_message, object_ids
+from .flower import (
+    Content,
+    Network,
+    UnknownFlowerError,
+    array_bytes,
+    is_chunk,
+    logger,
+    number_message,
+    object_ids,
+)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two looks for a reply
 _MARGIN = 4 << 20  # bytes of a reply beside its arrays, which may be twice those that were sent
@@ -50,7 +59,7 @@ class Look:
         """Go on as far as one can now."""
         try:
             return self._go_on(stop)
-        except ScratchError:
+        except (ScratchError, UnknownFlowerError):
             raise
         except Exception as error:
             if stop.is_set():  # the round is over, and with it the file
@@ -66,7 +75,7 @@ class Look:
         if self._error is None:
             try:
                 return self._network.message(cast(str, self._reply), self._contents)
-            except ScratchError:
+            except (ScratchError, UnknownFlowerError):
                 raise
             except Exception as error:
                 self._refuse_for(error)
@@ -142,6 +151,8 @@ class Look:
         if self._reply is not None:
             try:
                 self._network.confirm(self._reply)
+            except UnknownFlowerError:
+                raise
             except Exception as error:  # its objects stay at the SuperLink till the run ends
                 logger.log(WARNING, "It is left at the SuperLink: %s", type(error).__name__)
         reply = Message(Error(_UNREADABLE, f"the reply {why}"), reply_to=self._asked)

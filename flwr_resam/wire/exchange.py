@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version
 from typing import Any, Protocol, cast
 
 from flwr.app import Message
@@ -20,7 +19,7 @@ from flwr.serverapp import Grid
 from ..scratch import Scratch
 from ._fetch import Look
 from ._lookers import Lookers
-from .flower import Network, on_engine, over_network, seal
+from .flower import Network, on_engine, over_network, private_use, seal
 
 _WORKERS = 8
 
@@ -94,6 +93,8 @@ def exchange(grid: Grid, messages: Iterable[Message], deadline: Deadline) -> Ite
 
     Raises
     ------
+    UnknownFlowerError
+        Where this version of flwr fetches replies in another way; no node is blamed for that.
     Exception
         What the grid raises where the SuperLink itself can't be reached.
     """
@@ -120,6 +121,8 @@ def _streams(grid: Grid) -> bool:
 
 
 def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Iterator[Message]:
+    with private_use():
+        pause = grid.pull_interval
     waiting = set(grid.push_messages(asked))
     while waiting:
         for reply in grid.pull_messages(waiting):
@@ -127,17 +130,11 @@ def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Itera
             yield reply
         if not waiting or not deadline.left:
             return
-        time.sleep(min(grid.pull_interval, deadline.left))
+        time.sleep(min(pause, deadline.left))
 
 
 def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Iterator[Message]:
-    try:
-        network = Network(grid)
-    except (AttributeError, ImportError) as error:
-        raise RuntimeError(
-            f"flwr {version('flwr')} fetches replies in a way that this flwr-resam does not know "
-            f"({error}). Install a version of flwr that its metadata allows, or a newer flwr-resam."
-        ) from error
+    network = Network(grid)
     pushed = list(grid.push_messages(asked))
     looks = [
         Look(network, number, message, grid, deadline.scratch)

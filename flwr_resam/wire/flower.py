@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import logging
@@ -10,6 +9,8 @@ import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, cast
 from uuid import uuid4
 
@@ -91,6 +92,41 @@ def _is_flowers(grid: Grid, module: str, name: str) -> bool:
     return found is not None and own is found.send_and_receive
 
 
+class UnknownFlowerError(RuntimeError):
+    """What is private in this version of flwr is not as we use it; no node's doing."""
+
+
+def flwr_version() -> str:
+    """The version of flwr that is installed, of a nightly build too."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("flwr-nightly", "flwr"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "of an unknown version"
+
+
+@contextmanager
+def private_use() -> Iterator[None]:
+    """Tell a changed API from a bad reply: only our own calls into flwr are made in here.
+
+    Raises
+    ------
+    UnknownFlowerError
+        In place of what a missing name, another signature or a message without our fields raises.
+    """
+    try:
+        yield
+    except (AttributeError, ImportError, TypeError, ValueError, NotImplementedError) as error:
+        raise UnknownFlowerError(
+            f"flwr {flwr_version()} fetches replies in a way that this flwr-resam does not know "
+            f"({type(error).__name__}: {error}). Install a version of flwr that its metadata "
+            "allows, or a newer flwr-resam."
+        ) from error
+
+
 class Announced(NamedTuple):
     """A reply that the SuperLink has been told of, and whose objects may be there or not.
 
@@ -115,33 +151,44 @@ class Network:
 
     Raises
     ------
-    AttributeError, ImportError
-        At construction, where this version of flwr has other ones.
+    UnknownFlowerError
+        At construction and in each call, where this version of flwr has other ones.
     """
 
     def __init__(self, grid: Any) -> None:
-        from flwr.proto import message_pb2, runtime_pb2
-        from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+        with private_use():
+            from flwr.proto import message_pb2, runtime_pb2
+            from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
-        self._client, self._node, self._run_id = grid._runtime_client, grid.node, grid._run.run_id
-        self._calls = (
-            self._client.PullMessages, self._client.PullObject,
-            self._client.ConfirmMessageReceived,
-        )
-        self._pull = runtime_pb2.PullAppMessagesRequest
-        self._object = message_pb2.PullObjectRequest
-        self._confirm = message_pb2.ConfirmMessageReceivedRequest
-        self._inflate: Any = inflate_object_from_contents
-        if "objects" not in inspect.signature(inflate_object_from_contents).parameters:
-            raise AttributeError("objects can't be put together from parts")
+            self._client, self._node, self._run_id = (
+                grid._runtime_client, grid.node, grid._run.run_id
+            )
+            self._calls = (
+                self._client.PullMessages, self._client.PullObject,
+                self._client.ConfirmMessageReceived,
+            )
+            self._pull = runtime_pb2.PullAppMessagesRequest
+            self._object = message_pb2.PullObjectRequest
+            self._confirm = message_pb2.ConfirmMessageReceivedRequest
+            self._inflate: Any = inflate_object_from_contents
+            # What it raises later is of what a node sent.
+            signature(self._inflate).bind("", {}, objects={})
+
+    def _field(self, asked: str) -> dict[str, Any]:
+        """What asks for the reply to one message; flwr 1.43 has another name and form for it."""
+        if "reply_to_message_ids" in self._pull.DESCRIPTOR.fields_by_name:
+            return {"reply_to_message_ids": {"vals": [asked]}}
+        return {"message_ids": [asked]}
 
     def announced(self, asked: str) -> Announced | None:
         """The reply to a message, once the SuperLink has one; None before."""
-        found = self._calls[0](self._pull(message_ids=[asked]))
-        pairs = zip(found.messages_list, found.message_object_trees, strict=True)
-        for message, tree in pairs:
-            if message.metadata.reply_to_message_id == asked:
-                return Announced(message.metadata.message_id, tree)
+        with private_use():
+            found = self._calls[0](self._pull(**self._field(asked)))
+            pairs = list(zip(found.messages_list, found.message_object_trees, strict=True))
+            for message, tree in pairs:
+                if message.metadata.reply_to_message_id == asked:
+                    tree.object_id, tree.children  # noqa: B018  as `object_ids` reads them
+                    return Announced(message.metadata.message_id, tree)
         return None
 
     def content(self, object_id: str) -> bytes | None:
@@ -152,18 +199,21 @@ class Network:
         LookupError
             Where they never will be.
         """
-        found = self._calls[1](
-            self._object(node=self._node, run_id=self._run_id, object_id=object_id)
-        )
-        if not found.object_found:
+        with private_use():
+            found = self._calls[1](
+                self._object(node=self._node, run_id=self._run_id, object_id=object_id)
+            )
+            there, now, content = found.object_found, found.object_available, found.object_content
+        if not there:
             raise LookupError("an object that the SuperLink does not know")
-        return found.object_content if found.object_available else None
+        return content if now else None
 
     def confirm(self, message_id: str) -> None:
         """Let the SuperLink drop the objects of a reply."""
-        self._calls[2](self._confirm(
-            node=self._node, run_id=self._run_id, message_object_id=message_id
-        ))
+        with private_use():
+            self._calls[2](self._confirm(
+                node=self._node, run_id=self._run_id, message_object_id=message_id
+            ))
 
     def message(self, message_id: str, contents: dict[str, Content]) -> Message:
         """Put a reply together; anything may be raised for what is none.

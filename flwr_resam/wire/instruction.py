@@ -1,14 +1,15 @@
-"""What goes with the model: in an instruction the round and the training, in a reply beta."""
+"""What goes with the model: the round and the training, beta; and the question for a partition."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from ..errors import requirement
 
 _RECORD, _TRAINING, _ROUND, _BETA = "resam", "training", "server-round", "beta"
+_QUESTION, PARTITION = "question", "partition-id"
 
 
 def stamp(messages: Iterable[Message], training: str, server_round: int) -> None:
@@ -62,3 +63,21 @@ def said_beta(content: object) -> float | None:
         items = content.__dict__.get("_data") if type(content) is kind else None
         content = items.get(key) if type(items) is dict else None
     return content if type(content) is float and 0.0 <= content < 1.0 else None
+
+
+def partition_question() -> RecordDict:
+    """What asks `momentum_mod` for the data partition of its node, by a TRAIN message."""
+    return RecordDict({_RECORD: ConfigRecord({_QUESTION: PARTITION})})
+
+
+def asks_partition(message: Message) -> bool:
+    """Whether a message is that question, and no training."""
+    record = message.content.config_records.get(_RECORD)
+    return record is not None and record.get(_QUESTION) == PARTITION
+
+
+def partition_answer(message: Message, context: Context) -> Message:
+    """The reply to it: ``partition-id`` of the node's config, -1 where it has none."""
+    partition = context.node_config.get(PARTITION, -1)
+    content = RecordDict({"node": MetricRecord({PARTITION: int(partition)})})
+    return Message(content, reply_to=message)

@@ -136,6 +136,10 @@ def worst(
     console.print(as_table(trials))
     first = next(trial for trial in trials if trial.attack != NO_ATTACK)
     console.print(f"Worst: {first.attack}, {first.accuracy:.1%}")
+    reached = {t.attack: t.attack_success for t in trials if t.attack_success is not None}
+    if reached:
+        best = max(reached, key=lambda attack: reached[attack])
+        console.print(f"Most successful with a goal of its own: {best}, {reached[best]:.1%}")
 
 
 def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:

@@ -26,9 +26,12 @@ ResultsDir = Annotated[
 Address = Annotated[
     str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
 ]
+Gpus = Annotated[float, typer.Option(min=0.0, help="GPUs for each run; 0.5 puts two runs on one.")]
 
 
-def tune(grid: GridFile, output_dir: ResultsDir = None, address: Address = "") -> None:
+def tune(
+    grid: GridFile, output_dir: ResultsDir = None, address: Address = "", gpus: Gpus = 0.0
+) -> None:
     """Choose learning rate and beta on held-out examples, by the worst case over attacks.
 
     GRID is a TOML file, as in simulations/grids; its [tune] says what to try.
@@ -36,8 +39,8 @@ def tune(grid: GridFile, output_dir: ResultsDir = None, address: Address = "") -
     """
     folder = output_dir or Path("results") / grid.stem
     try:
-        experiments = read_tuning(grid)
-        _run(experiments, folder / TRIALS, address)
+        experiments = read_tuning(grid, here=not address)
+        _run(experiments, folder / TRIALS, address, gpus)
         known = read_runs(folder / TRIALS)
         choice = choose([known[key_of(each.run_config())] for each in experiments])
         choice.write(folder)
@@ -56,6 +59,7 @@ def sweep(
     grid: GridFile,
     output_dir: ResultsDir = None,
     address: Address = "",
+    gpus: Gpus = 0.0,
     run_config: RunConfig = None,
 ) -> None:
     """Run every combination of a grid that has no result yet, each as a Ray task.
@@ -67,17 +71,17 @@ def sweep(
     """
     folder = output_dir or Path("results") / grid.stem
     try:
-        experiments = read_grid(grid, read_overrides(run_config))
+        experiments = read_grid(grid, read_overrides(run_config), here=not address)
         if choice := read_choice(folder):
             experiments = choice.applied(experiments)
             console.print(f"Learning rates as {folder / CHOICE} has them")
-        _run(experiments, folder, address)
+        _run(experiments, folder, address, gpus)
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None
     console.print(f"Now: python -m simulations figures {folder}")
 
 
-def _run(experiments: Sequence[Experiment], folder: Path, address: str) -> None:
+def _run(experiments: Sequence[Experiment], folder: Path, address: str, gpus: float) -> None:
     left = missing(experiments, folder)
     console.print(f"{len(experiments)} runs, {len(left)} to do; results in {folder / RESULTS}")
     failed: list[Run] = []
@@ -91,7 +95,7 @@ def _run(experiments: Sequence[Experiment], folder: Path, address: str) -> None:
             progress.update(task, advance=1, description=name)
 
         try:
-            run_sweep(experiments, folder, address, show)
+            run_sweep(experiments, folder, address, show, gpus)
         except ConnectionError as error:
             progress.stop()
             raise failure(f"`--address {address}` leads to no Ray cluster: {error}") from None

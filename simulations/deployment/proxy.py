@@ -7,7 +7,6 @@ reaches that port can list and register nodes, and start and stop runs.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -93,6 +92,8 @@ def start_proxy(
     command = [nginx, "-p", str(home), "-c", str(configuration), "-e", "stderr"]
     if os.geteuid() == 0:
         # Else its workers become nobody, who may not enter a private folder.
+        import pwd  # there is none on Windows, where nobody is root
+
         command += ["-g", f"user {pwd.getpwuid(0).pw_name};"]
     process = processes.start(command, home, log)
     deadline = time.monotonic() + 20.0

@@ -14,7 +14,9 @@ from flwr_resam.errors import requirement
 from simulations.experiment import PLACES, Experiment
 
 
-def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Experiment]:
+def read_grid(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, here: bool = True
+) -> list[Experiment]:
     """Read the experiments of a grid, in the order in which they run.
 
     The file holds run-config keys: those under ``[base]`` are for all, each ``[[grid]]`` adds its
@@ -29,6 +31,8 @@ def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Ex
         The TOML file.
     overrides : mapping, optional
         Run-config keys whose values stand in place of what the file says, lists too.
+    here : bool
+        Whether this machine is to run them; else its device and data are not looked for.
 
     Returns
     -------
@@ -42,10 +46,10 @@ def read_grid(path: Path, overrides: Mapping[str, Any] | None = None) -> list[Ex
         before any does.
     """
     base, grids, _ = _tables(path)
-    return _experiments(path, base, grids, overrides)
+    return _experiments(path, base, grids, overrides or {}, here)
 
 
-def read_tuning(path: Path) -> list[Experiment]:
+def read_tuning(path: Path, *, here: bool = True) -> list[Experiment]:
     """Read the experiments that a grid's ``[tune]`` asks for, evaluated on held-out examples.
 
     Raises
@@ -59,7 +63,7 @@ def read_tuning(path: Path) -> list[Experiment]:
             "tune", f"be a table [tune] in `{path}`", "none",
             "Write one with the learning rates and the attacks to choose by",
         )
-    return _experiments(path, base, [tune], {"evaluate-on": "validation"})
+    return _experiments(path, base, [tune], {"evaluate-on": "validation"}, here)
 
 
 def _tables(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
@@ -96,18 +100,18 @@ def _tables(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str,
 
 def _experiments(
     path: Path, base: Mapping[str, Any], grids: list[dict[str, Any]],
-    overrides: Mapping[str, Any] | None,
+    overrides: Mapping[str, Any], here: bool,
 ) -> list[Experiment]:
     """Each combination of the tables once, checked."""
     experiments: dict[str, Experiment] = {}
     for grid in grids:
-        table = {**base, **grid, **(overrides or {})}
+        table = {**base, **grid, **overrides}
         for key, value in table.items():
             if value == []:
                 raise requirement(
                     key, f"list at least one value in `{path}`", "[]", "Write one, or leave it out"
                 )
-        checked = [_checked(setting, path) for setting in _product(table)]
+        checked = [_checked(setting, path, here) for setting in _product(table)]
         for experiment in sorted(checked, key=lambda each: (each.seed, each.attack != "none")):
             experiments.setdefault(key_of(experiment.run_config()), experiment)
     return list(experiments.values())
@@ -131,9 +135,9 @@ def _product(table: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(table, chosen, strict=True)) for chosen in product(*values)]
 
 
-def _checked(setting: Mapping[str, Any], path: Path) -> Experiment:
+def _checked(setting: Mapping[str, Any], path: Path, here: bool) -> Experiment:
     try:
-        return Experiment.default(setting)
+        return Experiment.default(setting, here=here)
     except (ValueError, TypeError) as error:
         named = " ".join(
             f"{key}={json.dumps(value, default=str)}" for key, value in setting.items()

@@ -6,11 +6,14 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
+from flwr_resam.errors import requirement
+from flwr_resam.plugins import load, sources
 from flwr_resam.server.ledger import read_ledger
 from simulations.experiment import PROJECT, Experiment
 from simulations.results import Evaluation, versions
@@ -31,6 +34,7 @@ def sweep(
     folder: Path,
     address: str = "",
     on_run: Callable[[Run], None] = lambda _: None,
+    gpus: float = 0.0,
 ) -> None:
     """Run the experiments that the folder has no result of.
 
@@ -44,21 +48,33 @@ def sweep(
         A Ray cluster's, whose workers get this project; "" starts Ray on this machine.
     on_run : callable
         Called for each run when it is on the disk. A run that fails is one of them.
+    gpus : float
+        The GPUs that Ray sets apart for a run; 0.5 puts two on one. With 0 runs on "cuda" share
+        the GPU of this machine, as many at a time as it has cores.
+
+    Raises
+    ------
+    ValueError
+        If no machine of the cluster has that many GPUs, or runs on "cuda" are to ask a cluster
+        for none. As with a folder that another sweep writes, nothing has run then.
     """
     left = missing(experiments, folder)
     if not left:
         return
     store = Store(folder)
     try:
-        for run in _on_ray(left, address):
+        for run in _on_ray(left, address, gpus):
             store.add(run)
             on_run(run)
     finally:
         store.close()
 
 
-def run_one(experiment: Experiment) -> Run:
-    """Run one experiment in this process; whatever ends it is in the result."""
+def run_one(experiment: Experiment, plugins: Mapping[str, str] | None = None) -> Run:
+    """Run one experiment in this process; whatever ends it is in the result.
+
+    ``plugins`` has the text of the experiment's own files, for a machine that lacks them.
+    """
     from flwr_resam import QuorumLostError
     from simulations.in_process import run_in_process
 
@@ -68,6 +84,7 @@ def run_one(experiment: Experiment) -> Run:
     model, error, diverged = "", None, False
     with tempfile.TemporaryDirectory(prefix="flwr-resam-") as folder:  # for the ledger
         try:
+            load(experiment.plugins, plugins)
             own = replace(experiment, output_dir=folder, checkpoint_every=0, resume=False)
             model = run_in_process(own, evaluations.append, batched=True).digest
         except Exception as raised:
@@ -99,9 +116,15 @@ def byzantine_weight(experiment: Experiment, folder: Path) -> float | None:
     return fmean(shares.values()) if shares else None
 
 
-def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
+def _on_ray(experiments: Sequence[Experiment], address: str, gpus: float) -> Iterator[Run]:
     """Yield each run as it is done, in whatever order that is."""
     import ray
+
+    if address and not gpus and any(each.device.startswith("cuda") for each in experiments):
+        raise requirement(
+            "gpus", "be above 0 for runs on cuda on a cluster", gpus,
+            "Give --gpus 1, or 0.5 for two runs on one",
+        )
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns
@@ -118,9 +141,19 @@ def _on_ray(experiments: Sequence[Experiment], address: str) -> Iterator[Run]:
         include_dashboard=None if address else False,
     )
     try:
-        # One core a run: as many runs at a time as the cluster has cores.
-        task = ray.remote(num_cpus=1, max_retries=0)(run_one)
-        pending = {task.remote(experiment): experiment for experiment in experiments}
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        most = max(node["Resources"].get("GPU", 0.0) for node in nodes if node["Alive"])
+        if gpus > most:  # else Ray would wait for ever
+            raise requirement(
+                "gpus", "be at most what one machine has", f"{gpus:g}, of {most:g}",
+                "Ask for less, or name the --address of a cluster with GPUs",
+            )
+        # One core a run: as many runs at a time as the cluster has cores, or GPUs.
+        task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_one)
+        pending = {
+            task.remote(experiment, sources(experiment.plugins)): experiment
+            for experiment in experiments
+        }
         while pending:
             (done,), _ = ray.wait(list(pending), num_returns=1)
             experiment = pending.pop(done)

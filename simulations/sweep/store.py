@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from flwr_resam.errors import requirement
 from flwr_resam.json_lines import read_json_lines
 from simulations.experiment import defaults
 from simulations.results import Evaluation
@@ -16,6 +18,7 @@ from simulations.sweep.grid import key_of
 
 RESULTS = "results.jsonl"
 PACKED = "results.jsonl.gz"  # the same, in a tenth of the space
+_LOCK = "results.lock"
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,16 @@ class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / RESULTS
+        self._lock = FileLock(folder / _LOCK, timeout=0)  # gone with the process
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise requirement(
+                str(path), "be written by one sweep", "another at work",
+                "Wait for it, or give `--output-dir` another folder",
+            ) from None
         path.touch()
         self._file = path.open("r+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
-        except OSError:
-            self._file.close()
-            raise ValueError(
-                f"`{path}` must be written by one sweep. Found another at work. "
-                "Wait for it, or give `--output-dir` another folder."
-            ) from None
         self._file.truncate(self._file.read().rfind(b"\n") + 1)
         self._file.seek(0, os.SEEK_END)
 
@@ -101,6 +104,9 @@ class Store:
             "loss": [float(f"{e.loss:.6g}") for e in run.evaluations],
             "seconds": [round(e.seconds, 2) for e in run.evaluations],
         }
+        rates = [e.attack_success for e in run.evaluations if e.attack_success is not None]
+        if rates:
+            columns["attack_success"] = [round(rate, 6) for rate in rates]
         weight = run.byzantine_weight
         line = {
             **asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2),
@@ -111,8 +117,9 @@ class Store:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let another sweep write it."""
         self._file.close()
+        self._lock.release()
 
 
 def read_runs(folder: Path) -> dict[str, Run]:
@@ -135,5 +142,6 @@ def _run(found: dict[str, Any]) -> Run:
     if "model" in found:  # its name before
         found["model_sha256"] = found.pop("model")
     columns = found["evaluations"]
-    rows = zip(*(columns[field.name] for field in fields(Evaluation)), strict=True)
+    names = [field.name for field in fields(Evaluation) if field.name in columns]
+    rows = zip(*(columns[name] for name in names), strict=True)
     return replace(Run(**found), evaluations=tuple(Evaluation(*row) for row in rows))

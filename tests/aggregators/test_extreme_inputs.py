@@ -21,11 +21,14 @@ from flwr_resam.errors import LARGEST
 from flwr_resam.parse import parse_rule
 from flwr_resam.preaggregators import NNM, PREAGGREGATORS
 from flwr_resam.rows.updates import Updates
+from tests.rules import CHOSEN
 
 N, F = 11, 2  # the least n that every rule admits with two faults
 
 # What a rule can't do without, where 1 won't do.
-ARGUMENTS = {"byzantine-sgd": "deviation=1.0, diameter=1.0, rounds=10", "monna": "trusted=0"}
+ARGUMENTS = {
+    "byzantine-sgd": "deviation=1.0, diameter=1.0, rounds=10", "monna": "trusted=0", **CHOSEN
+}
 
 # Which entries a property does not hold for, and why.
 NOT_HOMOGENEOUS = {

@@ -10,7 +10,7 @@ from flwr_resam.preaggregators import PREAGGREGATORS
 from flwr_resam.rule import Round
 from tests import oracles, oracles_memory
 from tests.oracles import ORACLES
-from tests.rules import ARGUMENTS
+from tests.rules import ARGUMENTS, CHOSEN
 
 N, F = 11, 2  # the least n that every rule admits with two faults
 END = {np.float32: float(np.finfo(np.float32).max), np.float64: LARGEST}
@@ -19,7 +19,7 @@ SCALES = set(AGGREGATORS) - {"cc", "byzantine-sgd", "signmajority"}
 
 
 def text(name):
-    arguments = {**ARGUMENTS, "bucketing": "s=2"}.get(name)
+    arguments = {**ARGUMENTS, **CHOSEN, "bucketing": "s=2"}.get(name)
     return f"{name}({arguments})" if arguments else name
 
 

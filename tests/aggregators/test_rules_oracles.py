@@ -12,7 +12,7 @@ from tests import oracles, oracles_memory
 from tests.oracles import ORACLES
 from tests.rules import SIZES, cases, draw, make
 
-MEMORY = {"cc", "byzantine-sgd", "safeguard"}
+MEMORY = {"cc", "byzantine-sgd", "safeguard", "foolsgold"}
 """Their oracles run over several rounds: `test_rules_memory`."""
 
 LEAST = 1.5e-45

@@ -10,6 +10,7 @@ from flwr.app import ArrayRecord
 from torch import nn
 
 from clients import batched_training, gradients, models, training
+from clients.poison import FlippedLabels, Trigger
 from clients.settings import ClientSettings
 from simulations import in_process
 from simulations.experiment import Experiment
@@ -23,11 +24,11 @@ def settings_of(root, **changes):
 
 
 @pytest.mark.parametrize("changes", [{}, {"norm_penalty": 0.1}, {"l2": 0.1}, {"clip_norm": 0.5}, {"l2": 0.1, "clip_norm": 2.0}])
-@pytest.mark.parametrize("flip_labels", [False, True])
-def test_each_client_gets_its_own_update(changes, flip_labels, small_mnist, monkeypatch):
+@pytest.mark.parametrize("poison", [None, FlippedLabels(), FlippedLabels(1, 7), Trigger()])
+def test_each_client_gets_its_own_update(changes, poison, small_mnist, monkeypatch):
     settings = settings_of(small_mnist, **changes)
     arrays = ArrayRecord(models.build("mnist-mlp", 0).state_dict())
-    place = {"server_round": 3, "flip_labels": flip_labels}
+    place = {"server_round": 3, "poison": poison}
     alone = {i: training.train(arrays, settings, partition=i, **place) for i in (0, 2, 5)}
     monkeypatch.setattr(training, "train", None)
     with batched_training.together([[0, 2, 5]]):

@@ -207,9 +207,9 @@ def test_the_last_partitions_are_shared_out_in_order():
     ]
 
 
-def test_what_a_device_does_alone_are_the_attacks_that_say_so_and_two_more():
+def test_what_a_device_does_alone_are_the_attacks_that_say_so_and_three_more():
     alone = {name for name, attack in ATTACKS.items() if attack.knowledge == "alone"}
-    assert set(BYZANTINE_CLIENTS) == alone | {"label-flip", "malformed"}
+    assert set(BYZANTINE_CLIENTS) == alone | {"label-flip", "backdoor", "malformed"}
     assert all(ALL_ATTACKS[name].name == name for name in ALL_ATTACKS)
     assert ALL_ATTACKS["sign-flip"] is SignFlip
 
@@ -219,6 +219,11 @@ def test_what_a_device_does_alone_are_the_attacks_that_say_so_and_two_more():
     [
         ("malformed(kind=truncate)", "Did you mean `truncated npy`"),
         ("label-flip", "must be something that a mod can do"),
+        ("backdoor", "must be something that a mod can do"),
+        ("label-flip(source=1)", "`source` must be given with another class as `target`, or neither"),
+        ("label-flip(source=1, target=1)", "with another class"),
+        ("backdoor(share=0)", "`share` must be above 0"),
+        ("backdoor(target=-1)", "`target` must be"),
         ("malformed(seconds=-1)", "`seconds` must be at least 0"),
         ("gaussian(std=much)", r"`std`.* must be of type float.*Found 'much'"),
         ("replay(rounds=1.5)", "must be of type int"),

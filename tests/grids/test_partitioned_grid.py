@@ -9,7 +9,14 @@ import pytest
 from flwr.app import Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from flwr_resam import AdversarialGrid, InProcessGrid, PartitionedGrid, Resam, answer_partition
+from flwr_resam import (
+    AdversarialGrid,
+    InProcessGrid,
+    PartitionedGrid,
+    Resam,
+    answer_partition,
+    momentum_mod,
+)
 from flwr_resam.attacks import FOE
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.grids.partitioned import _fewest_liars
@@ -147,7 +154,7 @@ def test_nodes_that_were_set_up_wrong_are_an_error(n, said):
 
 
 def test_the_error_shows_what_was_claimed():
-    with pytest.raises(ValueError, match=r"Found \[0, 0, 0, 2\]\. Call answer_partition"):
+    with pytest.raises(ValueError, match=r"Found \[0, 0, 0, 2\]\. Put momentum_mod"):
         told(4, {1: 0, 2: 0, 3: 2})
 
 
@@ -214,6 +221,29 @@ def test_a_node_that_connects_in_time_is_waited_for(monkeypatch):
     with pytest.raises(TimeoutError, match=r"`num-nodes` is 4, but only 3 node\(s\) .* within 1 s"):
         PartitionedGrid(Growing(InProcessGrid(app, 4)), 4, timeout=1.0)
     assert sum(slept[5:]) == pytest.approx(1.0, abs=0.21)
+
+
+def test_the_mod_says_the_partition_and_the_handler_is_not_called():
+    app = ClientApp(mods=[momentum_mod(beta=0.9)])
+    called = []
+
+    @app.train()
+    def train(message, context):
+        called.append(message)
+
+    assert listed(PartitionedGrid(InProcessGrid(app, 4), 4)) == [0, 1, 2, 3]
+    assert called == []
+
+
+def test_an_app_with_neither_is_an_error():
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        return Message(RecordDict({"arrays": message.content["arrays"]}), reply_to=message)
+
+    with pytest.raises(ValueError, match="Put momentum_mod into the ClientApp, or call answer_partition"):
+        PartitionedGrid(InProcessGrid(app, 4), 4)
 
 
 def test_a_node_without_a_partition_says_so():

@@ -346,3 +346,20 @@ def test_distances_are_in_units_of_their_median_and_none_where_that_is_zero():
 def test_the_folder_of_a_run_may_be_deep(tmp_path):
     Ledger(tmp_path / "a" / "b").close()
     assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 40])
+def test_the_picture_ticks_whole_rounds(tmp_path, monkeypatch, rounds):
+    from matplotlib.figure import Figure
+
+    from flwr_resam.report import draw
+
+    shown = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: (shown.append(self), savefig(self, path)))
+    lines = [Line(each, node, "valid", None, 0.5, 1.0) for each in range(1, rounds + 1) for node in (1, 2)]
+    draw(lines, [1, 2], tmp_path / "nodes.png")
+    (axes,) = shown[0].axes
+    ticks = [tick for tick in axes.get_xticks() if 0.5 <= tick <= rounds + 0.5]
+    assert ticks
+    assert all(tick == int(tick) for tick in ticks)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from flwr_resam import Resam
+from flwr_resam import Resam, parse_rule
 from flwr_resam.aggregators import MDA, Bulyan, CenteredClipping, Mean, Median
 from flwr_resam.preaggregators import NNM, Bucketing
 from flwr_resam.server.settings import Settings
@@ -247,3 +247,12 @@ def test_a_device_needs_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match="`device` must be None where torch is not installed"):
         Resam(1, device="cpu")
+
+
+def test_a_strategy_is_shown_as_it_is_made():
+    assert repr(Resam(2)) == "Resam(2, parse_rule('mda'))"
+    made = Resam(3, parse_rule("nnm | cwtm"), learning_rate=0.5, seed=7)
+    assert repr(made) == "Resam(3, parse_rule('nnm | cwtm'), learning_rate=0.5, seed=7)"
+    made.patience = 4.0
+    again = eval(repr(made), {"Resam": Resam, "parse_rule": parse_rule})
+    assert again.settings == made.settings

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from clients import data
 from simulations.__main__ import app
 from simulations.experiment import PROJECT, Experiment
+from simulations.processes import ProcessGroup, free_ports
 from simulations.results import Evaluation
 from simulations.sweep import runner
 from simulations.sweep.evidence import draw
@@ -25,6 +27,7 @@ from simulations.sweep.panels import _styles
 from simulations.sweep.runner import missing, run_one, sweep
 from simulations.sweep.store import RESULTS, Run, Store, read_runs
 from simulations.sweep.tuning import choose, read_choice
+from tests.support import await_text
 
 SMALL = """
 [base]
@@ -553,3 +556,42 @@ def test_one_seed_has_no_spread(tmp_path):
     assert "one seed." in table
     assert "| 80.0 |" in table
     assert "±" not in table
+
+
+# Ray leaves a process that it has ended at once for Python to find.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_sweep_asks_ray_for_gpus_that_are_there(tmp_path):
+    experiments = read_grid(grid(tmp_path))[:1]
+    with pytest.raises(ValueError, match=r"`gpus` must be at most what one machine has\. Found 99, of"):
+        sweep(experiments, tmp_path, gpus=99.0)
+    assert read_runs(tmp_path) == {}
+
+
+def test_a_machine_without_a_gpu_or_the_data_hands_runs_to_a_cluster(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESAM_DATA", str(tmp_path / "nothing"))
+    changes = {"device": "cuda:77", "dataset": "mnist"}
+    with pytest.raises(ValueError, match="`dataset` must be there"):
+        read_grid(grid(tmp_path), changes)
+    experiments = read_grid(grid(tmp_path), changes, here=False)
+    assert {e.device for e in experiments} == {"cuda:77"}
+    with pytest.raises(ValueError, match=r"`gpus` must be above 0 for runs on cuda on a cluster"):
+        sweep(experiments, tmp_path, "127.0.0.1:1")
+    with pytest.raises(ValueError, match="`mdda` is no rule"):  # all else is checked here
+        read_grid(grid(tmp_path), {"aggregator": "mdda"}, here=False)
+
+
+@pytest.mark.slow
+def test_runs_are_set_apart_on_the_gpus_of_a_cluster(tmp_path):
+    """Ray takes our word for a GPU: two runs fit on one of it, on the one core that each asks for."""
+    experiments = read_grid(grid(tmp_path))[:2]
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, ProcessGroup({}) as group:
+        (port,) = free_ports(1)
+        log = tmp_path / "head.log"
+        group.start([
+            "ray", "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder}",
+            "--num-cpus=2", "--num-gpus=1", "--object-store-memory=100000000",
+            "--node-ip-address=127.0.0.1", "--include-dashboard=false",
+        ], tmp_path, log)
+        await_text(log, "Ray runtime started")
+        sweep(experiments, tmp_path, f"127.0.0.1:{port}", gpus=0.5)
+    assert [run.error for run in read_runs(tmp_path).values()] == [None, None]

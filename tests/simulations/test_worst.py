@@ -23,7 +23,11 @@ def short(**changes):
 def test_every_attack_is_tried_unless_the_experiment_cannot_have_it():
     names = candidates(short())
     assert names[0] == "none"
-    beside = {"none", "foe(epsilon=4.4)", "alie(z=1.5)"}
+    beside = {
+        "none", "foe(epsilon=4.4)", "alie(z=1.5)", "agr(perturbation=sign)", "sign-flip(factor=10)",
+        *(f"{attack}(direction={way})" for attack in ("min-max", "min-sum") for way in ("sign", "unit")),
+        "label-flip(source=1, target=0)", "backdoor(boost=5)", "backdoor when(start=4)",
+    }
     assert set(ALL_ATTACKS) - {"alie"} | beside == set(names)  # the published z is 0 here
     assert "alie" in candidates(short(num_nodes=15, num_malicious_nodes=5))
     pair = short(num_nodes=2, aggregator="mean")

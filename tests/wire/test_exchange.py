@@ -38,8 +38,15 @@ from flwr_resam.scratch import Scratch, ScratchError, Stored
 from flwr_resam.server import gate, intake
 from flwr_resam.wire import _fetch
 from flwr_resam.wire.exchange import Deadline, answered, exchange, memory_of, recall
-from flwr_resam.wire.flower import Announced, become_server, object_ids, seal
-from tests.support import record
+from flwr_resam.wire.flower import (
+    Announced,
+    Network,
+    UnknownFlowerError,
+    become_server,
+    object_ids,
+    seal,
+)
+from tests.support import asked_of, record
 
 FIRST_PAUSE = _fetch._FIRST_PAUSE
 
@@ -67,7 +74,7 @@ class SuperLink:
 
     def PullMessages(self, request):
         found = PullAppMessagesResponse()
-        for number in request.message_ids:
+        for number in asked_of(request):
             self.polls[number] = self.polls.get(number, 0) + 1
             if self.polls[number] == 2:
                 proto, tree = self._reply(number, self.asked[number])
@@ -434,6 +441,59 @@ def test_a_quorum_that_would_lose_an_f_waits_for_the_timeout(monkeypatch):
     link = Hostile(5, [6], "stall")
     start(federation(link), num_malicious_nodes=2, timeout=3.0)
     assert time.monotonic() - link.began >= 3.0
+
+
+def other_field(network):
+    network._pull = lambda **_: (_ for _ in ()).throw(ValueError('no "message_ids" field'))
+    network._pull.DESCRIPTOR = SimpleNamespace(fields_by_name={})
+
+
+def other_response(network):
+    network._calls = (lambda request: SimpleNamespace(replies=[]), *network._calls[1:])
+
+
+def other_object(network):
+    network._calls = (network._calls[0], lambda request: SimpleNamespace(found=True), network._calls[2])
+
+
+def other_signature(network):
+    network._calls = (*network._calls[:2], lambda request, more: None)
+
+
+@pytest.mark.parametrize("change", [other_field, other_response, other_object, other_signature])
+def test_a_call_that_flwr_has_changed_is_no_nodes_fault(change, monkeypatch, caplog):
+    """Of each call that a reply takes, however late in the run it is made."""
+    made = Network.__init__
+
+    def changed(self, grid):
+        made(self, grid)
+        change(self)
+
+    monkeypatch.setattr(Network, "__init__", changed)
+    with pytest.raises(UnknownFlowerError, match=r"flwr \d.* fetches replies in a way that this"):
+        start(federation(SuperLink(5)))
+    assert "The reply of node" not in caplog.text
+
+
+def test_what_puts_a_reply_together_is_looked_at_before_a_node_is_asked(monkeypatch):
+    link = SuperLink(5)
+    monkeypatch.setattr(
+        "flwr.supercore.inflatable.inflatable_utils.inflate_object_from_contents", lambda one: one
+    )
+    with pytest.raises(UnknownFlowerError, match="TypeError: too many positional arguments"):
+        start(federation(link))
+    assert link.asked == {}
+
+
+@pytest.mark.parametrize("error", [AttributeError, TypeError, ImportError, ValueError])
+def test_the_same_errors_of_what_a_node_sent_are_its_own(error, monkeypatch, caplog):
+    def broken(self, message_id, contents):
+        raise error("of what was sent")
+
+    monkeypatch.setattr(Network, "message", broken)
+    with pytest.raises(QuorumLostError):
+        start(federation(SuperLink(5)))
+    assert f"can't be read ({error.__name__})" in caplog.text
 
 
 def test_another_flwr_is_named_and_taken_for_no_bad_node():

@@ -23,6 +23,7 @@ from flwr_resam.wire.flower import (
     received,
     take_arrays,
 )
+from tests.support import asked_of
 
 
 def test_a_process_that_became_the_server_writes_as_it():
@@ -101,7 +102,7 @@ def test_a_reply_is_announced_once_the_superlink_has_one_to_that_message():
 
     found, asked = network(PullMessages=named("q", "r"))
     assert found.announced("q").message_id == "r"
-    assert list(asked[0].message_ids) == ["q"]
+    assert asked_of(asked[0]) == ["q"]
     assert network(PullMessages=named("another", "r"))[0].announced("q") is None
     assert network(PullMessages=PullAppMessagesResponse())[0].announced("q") is None
 

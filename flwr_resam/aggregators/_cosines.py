@@ -1,0 +1,43 @@
+"""Angles between rows about the origin, from their geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rows.geometry import Geometry
+
+_ROUNDING = 16.0 * np.finfo(np.float64).eps
+
+
+def cosine_distances(geometry: Geometry) -> NDArray[np.float64]:
+    """``1 - <x_i, x_j> / (||x_i|| ||x_j||)``, shape (n, n), between 0 and 2.
+
+    Of rows of about one length by
+    ``(||x_i - x_j||^2 - (||x_i|| - ||x_j||)^2) / (2 ||x_i|| ||x_j||)``, which keeps the digits of
+    rows that lie close together far from the origin; of others by the inner product. What is
+    less than its rounding is 0. A row of zeros is at 1 from the others.
+
+    Examples
+    --------
+    >>> from flwr_resam.rows.updates import Updates
+    >>> rows = np.array([[2.0, 0.0], [5.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, 0.0]])
+    >>> cosine_distances(Updates(rows).geometry())[0]
+    array([0., 0., 1., 2., 1.])
+    """
+    squared, norms = geometry.squared_distances, np.sqrt(geometry.squared_norms)
+    product = norms[:, None] * norms[None, :]
+    longer = np.maximum(norms[:, None], norms[None, :])
+    difference = np.abs(norms[:, None] - norms[None, :])
+    apart = squared - difference**2
+    apart[apart <= _ROUNDING * (squared + np.sqrt(squared) * longer)] = 0.0
+    found, there = np.ones_like(apart), product > 0.0
+    near = there & (difference <= 0.5 * longer)
+    found[near] = apart[near] / (2.0 * product[near])
+    gram, n = geometry.gram, geometry.n
+    inner = gram[:n, :n] - gram[:n, n:] - gram[n:, :n] + gram[n, n]
+    other = there & ~near
+    found[other] = 1.0 - inner[other] / product[other]
+    found[other & (found <= 4.0 * _ROUNDING)] = 0.0
+    np.fill_diagonal(found, 0.0)
+    return np.asarray(np.minimum(found, 2.0))
