@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from flwr_resam.plugins import load
-
 if TYPE_CHECKING:
     from flwr.app import Context
 
@@ -68,7 +66,10 @@ class ClientSettings:
             each.name: _of_type(key, run_config[key], type(each.default))
             for key, each in cls.by_key().items()
         })
-        load(found.plugins)
+        if found.plugins:
+            from flwr_resam.plugins import load
+
+            load(found.plugins)
         return found
 
     @classmethod

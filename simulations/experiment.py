@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from clients import data, models
 from clients.byzantine import on_device, planned
@@ -23,12 +24,13 @@ from flwr_resam.parse import Plan
 from flwr_resam.plugins import located
 from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
+from flwr_resam.server.rounds import OnRound
 from flwr_resam.server.settings import checked_device
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Where a run reads and writes does not make it another run.
-PLACES = ("output-dir", "data-dir", "spill", "plugins")
+PLACES = ("output-dir", "data-dir", "spill", "plugins", "on-round")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Experiment(ClientSettings):
     evaluate_on: str = setting("test")
     output_dir: str = setting("")
     spill: str = setting("")
+    on_round: str = setting("")
     checkpoint_every: int = setting(0, least=0)
     resume: bool = setting(False)
     connect_timeout: float = setting(60.0, above=0.0)
@@ -129,6 +132,24 @@ class Experiment(ClientSettings):
         if not self.learning_rate_decay:
             return self.learning_rate
         return self.learning_rate / (1 + (server_round - 1) // self.learning_rate_decay)
+
+    def tracker(self) -> OnRound | None:
+        """The function that ``on-round`` names, for `Resam`."""
+        if not self.on_round:
+            return None
+        try:
+            found = resolve_name(self.on_round)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise requirement(
+                "on-round", "name a function that can be imported here, as module:function",
+                f"{self.on_round!r} ({error})", "Install its module, or name it in `plugins`",
+            ) from error
+        if not callable(found):
+            raise requirement(
+                "on-round", "name a function", f"{self.on_round!r}, a {type(found).__name__}",
+                "Name what takes a RoundReport",
+            )
+        return cast(OnRound, found)
 
     def plans(self) -> list[tuple[Plan[Attack | Conduct], range]]:
         """Which of the last f partitions each of the run's attacks is on; none without one."""

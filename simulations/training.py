@@ -64,6 +64,7 @@ def run(
         fraction_evaluate=0.0,
         output_dir=experiment.output_dir or None,
         spill=experiment.spill or None,
+        on_round=experiment.tracker(),
         checkpoint_every=experiment.checkpoint_every,
     )
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from types import ModuleType
 from typing import get_type_hints
 from uuid import uuid4
 
@@ -306,3 +307,18 @@ def test_a_run_resumed_with_no_round_left_ends_with_the_evaluation_of_its_model(
     assert [(e.round, e.loss) for e in read_evaluations(tmp_path)] == rounds
     final = read_summary(tmp_path)["final"]
     assert (final["round"], final["loss"]) == rounds[-1]
+
+
+def test_a_tracker_is_named_in_the_run_config(monkeypatch):
+    seen, module = [], ModuleType("tracker_of_a_user")
+    module.note = seen.append
+    monkeypatch.setitem(sys.modules, "tracker_of_a_user", module)
+    settings = {"num-rounds": 2, "on-round": "tracker_of_a_user:note"}
+    run_in_process(Experiment.default(settings))
+    assert [report.round for report in seen] == [1, 2]
+
+
+@pytest.mark.parametrize("named", ["no_such_module:note", "math:no_such_function", "math:pi"])
+def test_a_tracker_that_is_not_there_is_one_sentence(named):
+    with pytest.raises(ValueError, match="`on-round` must name a function"):
+        run_in_process(Experiment.default({"num-rounds": 1, "on-round": named}))
