@@ -101,7 +101,7 @@ def _train(
     poison: Poison | None,
 ) -> dict[int, Training]:
     """One local step of every partition of a group."""
-    dataset = data.load(settings.dataset, settings.data_dir)
+    dataset = data.load(settings.dataset, settings.data_dir, settings.validation_share)
     device = settings.device or "cpu"
     state = training.state_dict(arrays, device)
     batches = [
@@ -115,7 +115,9 @@ def _train(
     labels = torch.stack([labels for _, labels in batches]).to(device)
     with training.one_thread():
         gradients, losses = grouped_gradients(model, state, inputs, labels)
-        regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
+        regularise_and_clip(
+            gradients, state, settings.l2, settings.norm_penalty, settings.clip_norm
+        )
     return {
         partition: Training(
             {name: values[index].numpy(force=True) for name, values in gradients.items()},

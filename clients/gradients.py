@@ -102,12 +102,21 @@ def grouped_gradients(
 
 
 def regularise_and_clip(
-    gradients: Gradients, state: State, l2: float, clip_norm: float
+    gradients: Gradients, state: State, l2: float, norm_penalty: float, clip_norm: float
 ) -> None:
-    """Add ``l2 theta`` to each batch's gradient, then clip it as `clip_grad_norm_` does."""
-    if l2:
+    """Add the regularisation to each batch's gradient, then clip it as `clip_grad_norm_` does.
+
+    ``l2 theta`` is the gradient of ``l2 ||theta||^2 / 2``, and ``norm_penalty theta / ||theta||``
+    that of ``norm_penalty ||theta||``, which RESAM's own experiments call their L2. theta is all
+    parameters; at 0 the second adds nothing.
+    """
+    pull = l2
+    if norm_penalty:
+        size = torch.stack([state[name].norm() for name in gradients]).norm().item()
+        pull += norm_penalty / size if size else 0.0
+    if pull:
         for name, gradient in gradients.items():
-            gradient.add_(state[name], alpha=l2)
+            gradient.add_(state[name], alpha=pull)
     if clip_norm:
         norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
         factors = (clip_norm / (norms + 1e-6)).clamp(max=1.0)

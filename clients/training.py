@@ -62,10 +62,10 @@ def train(
 ) -> Training:
     """Compute the update that momentum is taken of.
 
-    With one local step that is the gradient of the mean loss of one batch, plus ``l2 theta``,
-    clipped to ``clip-norm``: the paper's worker. With K > 1 it is
-    ``(theta_sent - theta_local) / (K local_learning_rate)``, the average gradient on the way,
-    so that the server's learning rate means the same.
+    With one local step that is the gradient of the mean loss of one batch, plus ``l2 theta``
+    and ``norm-penalty theta / ||theta||``, clipped to ``clip-norm``: the paper's worker. With
+    K > 1 it is ``(theta_sent - theta_local) / (K local_learning_rate)``, the average gradient on
+    the way, so that the server's learning rate means the same.
 
     Batches are drawn with replacement from what the partition holds: the whole training set
     for the paper's homogeneous workers.
@@ -89,7 +89,7 @@ def _train(
     arrays: ArrayRecord, settings: ClientSettings, server_round: int, partition: int,
     poison: Poison | None,
 ) -> Training:
-    dataset = data.load(settings.dataset, settings.data_dir)
+    dataset = data.load(settings.dataset, settings.data_dir, settings.validation_share)
     with _one_at_a_time:
         model = _layers(models.chosen(settings.model, settings.dataset))
     device = settings.device or "cpu"
@@ -104,7 +104,9 @@ def _train(
         inputs, labels = batch(dataset, settings, partition, draw, poison)
         gradients, loss = _gradients(model, state, inputs.to(device), labels.to(device), noise)
         losses.append(loss)
-        regularise_and_clip(gradients, state, settings.l2, settings.clip_norm)
+        regularise_and_clip(
+            gradients, state, settings.l2, settings.norm_penalty, settings.clip_norm
+        )
         for name, (gradient,) in gradients.items():
             total[name] = total[name] + gradient if step else gradient
             if step + 1 < settings.local_steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ def read_json_lines(path: Path, read: Callable[[Any], T], what: str, cure: str) 
     Parameters
     ----------
     path : Path
-        A file that is not there holds nothing.
+        A file that is not there holds nothing; one that ends in ``.gz`` is unpacked.
     read : callable
         Of the value of a line; raises ValueError, TypeError or KeyError where it is no such thing.
     what, cure : str
@@ -33,7 +34,10 @@ def read_json_lines(path: Path, read: Callable[[Any], T], what: str, cure: str) 
     if not path.exists():
         return []
     found = []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    lines = data.decode("utf-8", errors="replace").split("\n")[:-1]
     for number, line in enumerate(lines, start=1):
         try:
             found.append(read(json.loads(line)))

@@ -6,13 +6,13 @@ import typer
 
 from simulations.commands.experiments import compare, run, worst
 from simulations.commands.robustness import robustness, soak
-from simulations.commands.sweeps import figures, sweep
+from simulations.commands.sweeps import figures, results, sweep, tune
 from simulations.processes import exit_on_sigterm
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (run, compare, worst, sweep, figures, robustness, soak):
+for command in (run, compare, worst, tune, sweep, figures, results, robustness, soak):
     app.command()(command)
 
 

@@ -46,6 +46,7 @@ class Experiment(ClientSettings):
     learning_rate_decay: int = setting(0, least=0)
     weight_decay: float = setting(0.0, least=0)
     evaluate_every: int = setting(1, above=0)
+    evaluate_on: str = setting("test")
     output_dir: str = setting("")
     spill: str = setting("")
     on_round: str = setting("")
@@ -98,6 +99,7 @@ class Experiment(ClientSettings):
             )
         if here:
             data.check(self.dataset, self.data_dir)
+        self._check_validation()
         parse_partition(self.partition)
         f = checked_f(self.num_malicious_nodes)
         self._check_range("num-nodes")
@@ -174,6 +176,23 @@ class Experiment(ClientSettings):
             raise requirement(key, "be a finite number", value, "Use the default")
         if least is not None and value < least:
             raise requirement(key, f"be at least {least}", value, f"Use {least}")
+
+    def _check_validation(self) -> None:
+        if not self.validation_share < 1.0:
+            raise requirement(
+                "validation-share", "be below 1, or nothing is left to train on",
+                self.validation_share, "Use 0.1",
+            )
+        if self.evaluate_on not in ("test", "validation"):
+            raise requirement(
+                "evaluate-on", "be `test` or `validation`", repr(self.evaluate_on),
+                "Use one of these",
+            )
+        if self.evaluate_on == "validation" and not self.validation_share:
+            raise requirement(
+                "validation-share", "be above 0 where `evaluate-on` is `validation`", 0.0,
+                "Use 0.1",
+            )
 
     def _check_attack(self) -> None:
         if self.attack == "none":

@@ -68,7 +68,10 @@ def run(
         checkpoint_every=experiment.checkpoint_every,
     )
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
-    dataset = data.load(experiment.dataset, experiment.data_dir)
+    dataset = data.load(
+        experiment.dataset, experiment.data_dir, experiment.validation_share,
+        validate=experiment.evaluate_on == "validation",
+    )
     share_of(dataset, ClientSettings.read(experiment.run_config()), 0)  # or raise, before a node
     conducts = [plan.what for plan, _ in experiment.plans()]
     poisons = [conduct.poison for conduct in conducts if isinstance(conduct, Poisoning)]

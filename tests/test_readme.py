@@ -8,9 +8,9 @@ import pytest
 from benchmarks.summary import summary as summary_of_rules
 from simulations.experiment import PROJECT
 from simulations.robustness import Cell, markdown, summary
+from simulations.sweep.evidence import draw
 from simulations.sweep.store import read_runs
-from simulations.sweep.summary import by_setting
-from simulations.sweep.table import markdown as markdown_of_sweep
+from simulations.sweep.tuning import TRIALS, choose, read_choice
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 PLAIN = " ".join(README.split())
@@ -49,19 +49,27 @@ def test_what_rules_cost_is_that_of_the_committed_figures():
     assert f"they took {min(times):.1f} to {max(times):.0f} times less time" in PLAIN
 
 
-EVIDENCE = sorted((PROJECT / "docs" / "evidence").glob("*/results.jsonl"))
+EVIDENCE = sorted((PROJECT / "docs" / "evidence").glob("*/results.jsonl*"))
 
 
 @pytest.mark.parametrize("results", EVIDENCE, ids=lambda path: path.parent.name)
-def test_the_figures_and_tables_of_the_evidence_are_drawn_from_its_results(results):
+def test_the_figures_and_tables_of_the_evidence_are_drawn_from_its_results(results, tmp_path):
     folder = results.parent
     runs = list(read_runs(folder).values())
     assert not [run.config for run in runs if run.error]
-    for setting, own in by_setting(runs):
-        table = (folder / f"{setting.slug}-table.md").read_text(encoding="utf-8")
-        assert table == markdown_of_sweep(setting, own)
-        for kind in ("accuracy", "heatmap"):
-            assert (folder / f"{setting.slug}-{kind}.png").exists()
+    drawn = {path.name: path for path in draw(runs, tmp_path)}
+    there = {path.name: path for path in folder.iterdir() if path.suffix in (".md", ".png")}
+    assert drawn.keys() == there.keys()
+    for name, path in drawn.items():
+        if path.suffix == ".md":
+            assert path.read_text(encoding="utf-8") == there[name].read_text(encoding="utf-8")
+    assert all(path.stat().st_size < 1_000_000 for path in folder.rglob("*"))
+    choice = read_choice(folder)
+    if choice is not None:
+        trials = list(read_runs(folder / TRIALS).values())
+        assert choose(trials) == choice
+        rates = {(run.config["beta"], run.config["learning-rate"]) for run in runs}
+        assert rates <= set(choice.learning_rate.items())
 
 
 def test_the_geometric_median_is_as_the_table_says():

@@ -43,15 +43,34 @@ def check(name: str, data_dir: str = "") -> None:
     named(name).check(root_of(data_dir))
 
 
-def load(name: str, data_dir: str = "") -> Dataset:
+def load(
+    name: str, data_dir: str = "", validation_share: float = 0.0, *, validate: bool = False
+) -> Dataset:
     """Load a data set, once for each process.
+
+    Parameters
+    ----------
+    name, data_dir : str
+        As in a run-config.
+    validation_share : float
+        The share of the training examples that is held out of training.
+    validate : bool
+        Whether these stand in place of the test examples.
 
     Raises
     ------
     ValueError
         For a name that is not in `DATASETS`, or a data set that is not where it should be.
     """
-    return _load(named(name), root_of(data_dir))
+    source, root = named(name), root_of(data_dir)
+    if not validation_share:
+        return _load(source, root)
+    return _split(source, root, validation_share)[validate]
+
+
+@lru_cache(maxsize=2)
+def _split(source: Source, root: Path, share: float) -> tuple[Dataset, Dataset]:
+    return _load(source, root).held_out(share)
 
 
 @lru_cache(maxsize=2)

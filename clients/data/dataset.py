@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.seeds import generator
 from flwr_resam.errors import requirement
 
 
@@ -46,6 +47,18 @@ class Dataset:
         values *= scale
         values += shift
         return values
+
+    def held_out(self, share: float) -> tuple[Dataset, Dataset]:
+        """Two that train on the same: all but ``share`` of the training examples.
+
+        The first has the test examples to be evaluated on, the second what was held out. Which
+        examples these are is drawn once for all runs, whatever their seed.
+        """
+        count = round(share * len(self.train_y))
+        order = generator(0, "validation").permutation(len(self.train_y))
+        out, kept = np.sort(order[:count]), np.sort(order[count:])
+        less = replace(self, train_x=self.train_x[kept], train_y=self.train_y[kept])
+        return less, replace(less, test_x=self.train_x[out], test_y=self.train_y[out])
 
     @cached_property
     def test_inputs(self) -> NDArray[np.float32]:

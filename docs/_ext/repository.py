@@ -35,8 +35,8 @@ def _relinked(text, home, page, docs, source):
 def _titled(page, text):
     """A table of the evidence as a page: its title, its figures, the table."""
     slug = page.stem.removesuffix("-table")
-    figures = [f"![{slug}, {kind}]({slug}-{kind}.png)" for kind in ("accuracy", "heatmap")
-               if (page.parent / f"{slug}-{kind}.png").exists()]
+    names = [f"{slug}{kind}" for kind in ("-accuracy", "-heatmap", "")]
+    figures = [f"![{name}]({name}.png)" for name in names if (page.parent / f"{name}.png").exists()]
     return "\n\n".join([f"# {page.parent.name}: {slug}", *figures, text])
 
 

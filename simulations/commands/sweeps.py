@@ -1,32 +1,65 @@
-"""`sweep` and `figures`: many experiments, and what they show together."""
+"""`tune`, `sweep` and `figures`: many experiments, and what they show together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from flwr_resam.errors import requirement
 from simulations.commands.shared import RunConfig, console, failure, progress_bar, read_overrides
+from simulations.experiment import Experiment
 from simulations.sweep.evidence import draw
-from simulations.sweep.grid import read_grid
+from simulations.sweep.grid import key_of, read_grid, read_tuning
 from simulations.sweep.runner import missing
 from simulations.sweep.runner import sweep as run_sweep
 from simulations.sweep.store import RESULTS, Run, read_runs
+from simulations.sweep.tuning import CHOICE, TRIALS, choose, read_choice
+
+GridFile = Annotated[Path, typer.Argument(help="A TOML file, as in simulations/grids.")]
+ResultsDir = Annotated[
+    Path | None, typer.Option(help="Folder for the results; results/ and the grid's name.")
+]
+Address = Annotated[
+    str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
+]
+Gpus = Annotated[float, typer.Option(min=0.0, help="GPUs for each run; 0.5 puts two runs on one.")]
+
+
+def tune(
+    grid: GridFile, output_dir: ResultsDir = None, address: Address = "", gpus: Gpus = 0.0
+) -> None:
+    """Choose learning rate and beta on held-out examples, by the worst case over attacks.
+
+    GRID is a TOML file, as in simulations/grids; its [tune] says what to try.
+    A sweep into the same folder takes the rates.
+    """
+    folder = output_dir or Path("results") / grid.stem
+    try:
+        experiments = read_tuning(grid, here=not address)
+        _run(experiments, folder / TRIALS, address, gpus)
+        known = read_runs(folder / TRIALS)
+        choice = choose([known[key_of(each.run_config())] for each in experiments])
+        choice.write(folder)
+    except (ValueError, TypeError, OSError) as error:
+        raise failure(str(error), code=2) from None
+    table = Table("beta", "learning rate")
+    for beta, rate in choice.learning_rate.items():
+        table.add_row(f"{beta:g}", f"{rate:g}")
+    console.print(table)
+    for rule, beta in choice.beta.items():
+        console.print(f"{rule}: beta = {beta:g}")
+    console.print(f"The choice is in {folder / CHOICE}")
 
 
 def sweep(
-    grid: Annotated[Path, typer.Argument(help="A TOML file, as in simulations/grids.")],
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the results; results/ and the grid's name.")
-    ] = None,
-    address: Annotated[
-        str, typer.Option(help="A Ray cluster's address; else Ray starts on this machine.")
-    ] = "",
-    gpus: Annotated[
-        float, typer.Option(min=0.0, help="GPUs for each run; 0.5 puts two runs on one.")
-    ] = 0.0,
+    grid: GridFile,
+    output_dir: ResultsDir = None,
+    address: Address = "",
+    gpus: Gpus = 0.0,
     run_config: RunConfig = None,
 ) -> None:
     """Run every combination of a grid that has no result yet, each as a Ray task.
@@ -34,13 +67,22 @@ def sweep(
     GRID is a TOML file, as in simulations/grids.
 
     What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone.
+    Where `tune` has chosen rates for this folder, they are taken.
     """
     folder = output_dir or Path("results") / grid.stem
     try:
         experiments = read_grid(grid, read_overrides(run_config), here=not address)
-        left = missing(experiments, folder)
+        if choice := read_choice(folder):
+            experiments = choice.applied(experiments)
+            console.print(f"Learning rates as {folder / CHOICE} has them")
+        _run(experiments, folder, address, gpus)
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None
+    console.print(f"Now: python -m simulations figures {folder}")
+
+
+def _run(experiments: Sequence[Experiment], folder: Path, address: str, gpus: float) -> None:
+    left = missing(experiments, folder)
     console.print(f"{len(experiments)} runs, {len(left)} to do; results in {folder / RESULTS}")
     failed: list[Run] = []
     with progress_bar("run") as progress:
@@ -57,15 +99,11 @@ def sweep(
         except ConnectionError as error:
             progress.stop()
             raise failure(f"`--address {address}` leads to no Ray cluster: {error}") from None
-        except ValueError as error:
-            progress.stop()
-            raise failure(str(error), code=2) from None
     if failed:
         raise failure(
             f"{len(failed)} of {len(left)} runs failed, the first with {failed[0].error}. "
             "The same command tries them again."
         )
-    console.print(f"Now: python -m simulations figures {folder}")
 
 
 def figures(
@@ -76,10 +114,13 @@ def figures(
     rule: Annotated[
         list[str] | None, typer.Option(help="Draw this rule's curves, and others so given.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Show nothing of this rule, and others so given.")
+    ] = None,
 ) -> None:
     """Draw a sweep: accuracy over rounds, a heat map of rule and attack, and a table.
 
-    FOLDER is where a sweep wrote its results.
+    FOLDER is where a sweep wrote its results. A rule that fails without an attack is refused.
     """
     try:
         runs = list(read_runs(folder).values())
@@ -89,8 +130,37 @@ def figures(
                 "runs that failed only" if runs else "no run",
                 f"Run `python -m simulations sweep GRID --output-dir {folder}` first",
             )
-        made = draw(runs, output_dir or folder, rule or [])
+        made = draw(runs, output_dir or folder, rule or [], leave_out or [])
     except ValueError as error:
         raise failure(str(error), code=2) from None
     for path in made:
         console.print(str(path))
+
+
+def results(
+    folder: Annotated[Path, typer.Argument(help="Where a sweep wrote its results.")],
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the whole frame there, a row a run.")
+    ] = None,
+) -> None:
+    """Show a sweep as a table: the accuracy by attack, or all of it as CSV.
+
+    FOLDER is where a sweep wrote its results. In Python: simulations.sweep.frame.read_frame.
+    """
+    from simulations.sweep.frame import read_frame
+
+    try:
+        found = read_frame(folder)
+        if found.empty:
+            raise requirement(
+                str(folder / RESULTS), "hold a result", "no run",
+                f"Run `python -m simulations sweep GRID --output-dir {folder}` first",
+            )
+        if csv is not None:
+            found.to_csv(csv, index=False)
+    except (ValueError, OSError) as error:
+        raise failure(str(error), code=2) from None
+    by = ["num-malicious-nodes", "partition", "aggregator", "beta"]
+    console.print((100 * found.pivot_table("accuracy", by, "attack")).round(1).to_string())
+    if csv is not None:
+        console.print(f"{len(found)} runs in {csv}")

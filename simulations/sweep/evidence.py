@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from flwr_resam.errors import requirement
 from simulations.sweep.heatmap import heat_map
 from simulations.sweep.panels import panels
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Setting, by_setting, compares_momentum, rules_in_order
-from simulations.sweep.table import markdown
+from simulations.sweep.summary import (
+    Setting,
+    by_setting,
+    compares_momentum,
+    failing,
+    over_seeds,
+    rules_in_order,
+)
+from simulations.sweep.table import markdown, text_of
+from simulations.sweep.worst_map import is_map, worst_map, worst_table
 
-_SHOWN = ("mda", "cwtm", "gm")
+_SHOWN = ("mean", "mda", "cwtm", "gm")
 
 
-def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[Path]:
+def draw(
+    runs: Sequence[Run], folder: Path, rules: Sequence[str] = (), leave_out: Sequence[str] = ()
+) -> list[Path]:
     """Draw figures and write tables of the runs, in files of their own for each setting.
+
+    Where the settings are several f by several partitions, one map of the worst cases is drawn.
 
     Parameters
     ----------
@@ -25,6 +38,8 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
         Where the files go.
     rules : sequence of str
         Whose curves to draw; some of the main rules where none are named.
+    leave_out : sequence of str
+        Rules of which nothing is shown.
 
     Returns
     -------
@@ -34,8 +49,10 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
     Raises
     ------
     ValueError
-        If there is no run of such a rule.
+        If there is no run of such a rule, or if a rule fails without an attack: then the
+        runs under attack compare nothing.
     """
+    runs = [run for run in runs if run.config["aggregator"] not in leave_out]
     known = {str(run.config["aggregator"]) for run in runs}
     for rule in rules:
         if rule not in known:
@@ -46,12 +63,37 @@ def draw(runs: Sequence[Run], folder: Path, rules: Sequence[str] = ()) -> list[P
     chosen = list(rules) or _main_rules(runs, rules_in_order(known))
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
-    for setting, own in by_setting(runs):
+    settings = by_setting(runs)
+    if settings and is_map(settings):
+        name = settings[0][0].learnt.replace(" ", "-")
+        picture, table = folder / f"{name}-worst.png", folder / f"{name}-worst-table.md"
+        worst_map(settings, picture)
+        table.write_text(worst_table(settings), encoding="utf-8")
+        return [picture, table]
+    for setting, own in settings:
+        _check_controls(setting, own)
+    for setting, own in settings:
         for kind, make in _files(setting, own, chosen).items():
             path = folder / f"{setting.slug}-{kind}"
             make(path)
             made.append(path)
     return made
+
+
+def _check_controls(setting: Setting, runs: Sequence[Run]) -> None:
+    """Raise a ValueError that names the rules that fail with nobody attacking."""
+    found = over_seeds(runs)
+    if failed := failing(found):
+        named = [
+            f"`{cell.aggregator}` with beta = {cell.beta:g} ({text_of(found[cell])})"
+            for cell in failed
+        ]
+        raise requirement(
+            "attack", "be what a comparison measures: each rule must learn without one, to half "
+            "of the best accuracy at least", f"{', '.join(named)} in {setting.title}",
+            "Mend the settings of the grid (learning-rate, clip-norm), or draw without the rule: "
+            "--leave-out RULE",
+        )
 
 
 def _main_rules(runs: Sequence[Run], rules: list[str]) -> list[str]:

@@ -21,8 +21,9 @@ def read_grid(
 
     The file holds run-config keys: those under ``[base]`` are for all, each ``[[grid]]`` adds its
     own, and a list stands for each of its values in turn. The first ``[[grid]]`` comes before
-    the second, and in each the first seed before the second, so that a sweep which is stopped
-    has whole comparisons of the seeds that it came to.
+    the second, in each the first seed before the second, and there the runs without an attack,
+    so that a sweep which is stopped has whole comparisons of the seeds that it came to, and their
+    controls. ``[tune]`` is what `tune` tries, and no part of the grid.
 
     Parameters
     ----------
@@ -44,6 +45,29 @@ def read_grid(
         One sentence on a file that can't be read, or on the first combination that can't run,
         before any does.
     """
+    base, grids, _ = _tables(path)
+    return _experiments(path, base, grids, overrides or {}, here)
+
+
+def read_tuning(path: Path, *, here: bool = True) -> list[Experiment]:
+    """Read the experiments that a grid's ``[tune]`` asks for, evaluated on held-out examples.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `read_grid` does, and where there is no ``[tune]``.
+    """
+    base, _, tune = _tables(path)
+    if not tune:
+        raise requirement(
+            "tune", f"be a table [tune] in `{path}`", "none",
+            "Write one with the learning rates and the attacks to choose by",
+        )
+    return _experiments(path, base, [tune], {"evaluate-on": "validation"}, here)
+
+
+def _tables(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+    """[base], every [[grid]], and [tune]; a file that holds something else is refused."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -53,32 +77,42 @@ def read_grid(
         ) from None
     except ValueError as error:  # not TOML, or not even text
         raise ValueError(f"`{path}` is no TOML file: {error}.") from None
-    base, grids = found.pop("base", {}), found.pop("grid", [{}])
+    base, grids, tune = found.pop("base", {}), found.pop("grid", [{}]), found.pop("tune", {})
     if found:
         raise ValueError(
             f"`{path}` must hold one table [base] and tables [[grid]]. Found "
             f"{', '.join(sorted(found))}. Move run-config keys under [base]."
         )
-    if not isinstance(base, dict):
-        raise requirement(
-            "base", f"be one table in `{path}`", base, "Write [base] above its run-config keys"
-        )
+    for name, table in (("base", base), ("tune", tune)):
+        if not isinstance(table, dict):
+            raise requirement(
+                name, f"be one table in `{path}`", table,
+                f"Write [{name}] above its run-config keys",
+            )
     if not isinstance(grids, list) or not grids or not all(isinstance(g, dict) for g in grids):
         raise requirement(
             "grid", f"be tables [[grid]] in `{path}`",
             "one table [grid]" if isinstance(grids, dict) else grids,
             "Write [[grid]] above the run-config keys of each",
         )
+    return base, grids, tune
+
+
+def _experiments(
+    path: Path, base: Mapping[str, Any], grids: list[dict[str, Any]],
+    overrides: Mapping[str, Any], here: bool,
+) -> list[Experiment]:
+    """Each combination of the tables once, checked."""
     experiments: dict[str, Experiment] = {}
     for grid in grids:
-        table = {**base, **grid, **(overrides or {})}
+        table = {**base, **grid, **overrides}
         for key, value in table.items():
             if value == []:
                 raise requirement(
                     key, f"list at least one value in `{path}`", "[]", "Write one, or leave it out"
                 )
         checked = [_checked(setting, path, here) for setting in _product(table)]
-        for experiment in sorted(checked, key=lambda experiment: experiment.seed):
+        for experiment in sorted(checked, key=lambda each: (each.seed, each.attack != "none")):
             experiments.setdefault(key_of(experiment.run_config()), experiment)
     return list(experiments.values())
 

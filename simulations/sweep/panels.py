@@ -17,7 +17,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from simulations.sweep.store import Run
-from simulations.sweep.summary import Cell, Setting, base_of, by_cell, compares_momentum
+from simulations.sweep.summary import (
+    Cell,
+    Setting,
+    attacks_in_order,
+    base_of,
+    by_cell,
+    compares_momentum,
+)
+from simulations.sweep.table import DIVERGED
 
 matplotlib.use("Agg")
 
@@ -29,11 +37,12 @@ _COLUMNS = 3
 def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Path) -> None:
     """Draw the mean over the seeds, and a band from the lowest to the highest of them.
 
+    A run that diverged ends in a cross, and is in no mean.
     A colour a rule; dashed without momentum, solid with the beta that ends highest over all.
     Where all have momentum, a colour an aggregator; dashed by itself, solid at the end of a chain.
     """
     found = by_cell(runs)
-    attacks = list(dict.fromkeys(cell.attack for cell in found))
+    attacks = attacks_in_order(found)
     curves, legend = _styles([run for run in runs if run.config["aggregator"] in rules], rules)
     columns = min(_COLUMNS, len(attacks))
     height = -(-len(attacks) // columns)
@@ -41,9 +50,14 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
     figure = Figure(figsize=(width, 0.9 + 2.1 * height), dpi=160, layout="constrained")
     axes = np.atleast_1d(figure.subplots(height, columns, sharex=True, sharey=True)).ravel()
     for axis, attack in zip(axes, attacks, strict=False):
+        shown = 0
         for (rule, beta), style in curves.items():
             if own := found.get(Cell(attack, rule, beta)):
                 _curve(axis, own, style)
+                shown += 1
+        if shown < len(curves):
+            words = "not run" if not shown else f"{len(curves) - shown} of {len(curves)} not run"
+            axis.text(0.98, 0.04, words, transform=axis.transAxes, ha="right", fontsize=7)
         axis.set_title(attack, fontsize=9, loc="left")
         axis.set_ylim(0, 1)
         axis.margins(x=0)
@@ -60,10 +74,17 @@ def panels(setting: Setting, runs: Sequence[Run], rules: Sequence[str], path: Pa
         Line2D([], [], color=style.colour, linestyle=style.line, label=label)
         for label, style in legend.items()
     ]
+    if any(run.diverged for run in runs):
+        handles.append(Line2D([], [], color=_GREY, marker="x", linestyle="", label=DIVERGED))
     lines = ceil(sum(0.5 + 0.07 * len(label) for label in legend) / width)
     per_line = ceil(len(legend) / lines)
     figure.legend(handles=handles, loc="outside lower center", ncols=per_line, fontsize=8)
-    figure.suptitle(setting.title, fontsize=10)
+    counts = sorted({len(own) for own in found.values()})
+    bands = "one seed" if counts == [1] else (
+        f"line: mean over {' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} seeds; "
+        "band: from the lowest to the highest of them"
+    )
+    figure.suptitle(f"{setting.title}\n{bands}", fontsize=9)
     figure.savefig(path)
 
 
@@ -95,7 +116,15 @@ def _styles(
 
 
 def _curve(axis: Axes, runs: Sequence[Run], style: _Style) -> None:
-    """One cell's seeds; one that diverged stays where it ended."""
+    """One cell's seeds; one that diverged by itself, up to its end."""
+    for run in (run for run in runs if run.diverged):
+        axis.plot(
+            [e.round for e in run.evaluations], [e.accuracy for e in run.evaluations],
+            color=style.colour, linestyle=style.line, linewidth=0.8, marker="x", markevery=[-1],
+        )
+    runs = [run for run in runs if not run.diverged]
+    if not runs:
+        return
     rounds = sorted({e.round for run in runs for e in run.evaluations})
     seeds = np.array([
         np.interp(rounds, [e.round for e in run.evaluations], [e.accuracy for e in run.evaluations])
@@ -113,6 +142,7 @@ def _best_beta(runs: Sequence[Run]) -> float:
     """The momentum whose runs end highest on average, of those that were run."""
     ends: dict[float, list[float]] = {}
     for run in runs:
-        ends.setdefault(float(run.config["beta"]), []).append(run.accuracy)
+        end = 0.0 if run.diverged else run.accuracy
+        ends.setdefault(float(run.config["beta"]), []).append(end)
     with_momentum = {beta: ends[beta] for beta in ends if beta > 0} or ends
     return max(with_momentum, key=lambda beta: float(np.mean(with_momentum[beta])))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from flwr_resam.errors import requirement
 from flwr_resam.plugins import load, sources
+from flwr_resam.server.ledger import read_ledger
 from simulations.experiment import PROJECT, Experiment
 from simulations.results import Evaluation, versions
 from simulations.sweep.grid import key_of
@@ -79,17 +82,38 @@ def run_one(experiment: Experiment, plugins: Mapping[str, str] | None = None) ->
     evaluations: list[Evaluation] = []
     started = time.monotonic()
     model, error, diverged = "", None, False
-    try:
-        load(experiment.plugins, plugins)
-        quiet = replace(experiment, output_dir="", checkpoint_every=0, resume=False)
-        model = run_in_process(quiet, evaluations.append, batched=True).digest
-    except Exception as raised:
-        diverged = isinstance(raised, QuorumLostError) and raised.diverged
-        error = None if diverged else f"{type(raised).__name__}: {raised}"
+    with tempfile.TemporaryDirectory(prefix="flwr-resam-") as folder:  # for the ledger
+        try:
+            load(experiment.plugins, plugins)
+            own = replace(experiment, output_dir=folder, checkpoint_every=0, resume=False)
+            model = run_in_process(own, evaluations.append, batched=True).digest
+        except Exception as raised:
+            diverged = isinstance(raised, QuorumLostError) and raised.diverged
+            error = None if diverged else f"{type(raised).__name__}: {raised}"
+        weight = byzantine_weight(experiment, Path(folder))
     return Run(
         experiment.run_config(), versions(), tuple(evaluations), time.monotonic() - started,
-        diverged, error, model,
+        diverged, error, model, weight,
     )
+
+
+def byzantine_weight(experiment: Experiment, folder: Path) -> float | None:
+    """The weight of the Byzantine rows in the aggregate, on average over the rounds.
+
+    0 is an attack that the rule kept out; f / n is what the mean gives to it. None where nobody
+    attacks, where the rule gives rows no weights, and where no round had a result.
+    """
+    if experiment.attack == "none":
+        return None
+    lines = read_ledger(folder)
+    nodes = sorted({line.node for line in lines})  # in process these follow the partitions
+    byzantine = set(nodes[experiment.num_nodes - experiment.num_malicious_nodes :])
+    shares: dict[int, float] = {}
+    for line in lines:
+        if line.weight is not None:
+            own = line.weight if line.node in byzantine else 0.0
+            shares[line.round] = shares.get(line.round, 0.0) + own
+    return fmean(shares.values()) if shares else None
 
 
 def _on_ray(experiments: Sequence[Experiment], address: str, gpus: float) -> Iterator[Run]:

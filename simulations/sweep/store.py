@@ -17,6 +17,7 @@ from simulations.results import Evaluation
 from simulations.sweep.grid import key_of
 
 RESULTS = "results.jsonl"
+PACKED = "results.jsonl.gz"  # the same, in a tenth of the space
 _LOCK = "results.lock"
 
 
@@ -38,8 +39,11 @@ class Run:
         Whether it ended early, for not even honest nodes had finite vectors any more.
     error : str or None
         Why there is no result.
-    model : str
-        The sha256 of the final model, "" where there is none.
+    model_sha256 : str
+        Of the final model, "" where there is none.
+    byzantine_weight : float or None
+        Of the Byzantine rows in the aggregate, on average over the rounds: see
+        `runner.byzantine_weight`.
     """
 
     config: dict[str, Any]
@@ -48,7 +52,8 @@ class Run:
     seconds: float
     diverged: bool = False
     error: str | None = None
-    model: str = ""
+    model_sha256: str = ""
+    byzantine_weight: float | None = None
 
     @property
     def key(self) -> str:
@@ -102,7 +107,11 @@ class Store:
         rates = [e.attack_success for e in run.evaluations if e.attack_success is not None]
         if rates:
             columns["attack_success"] = [round(rate, 6) for rate in rates]
-        line = {**asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2)}
+        weight = run.byzantine_weight
+        line = {
+            **asdict(run), "evaluations": columns, "seconds": round(run.seconds, 2),
+            "byzantine_weight": None if weight is None else float(f"{weight:.4g}"),
+        }
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -116,16 +125,22 @@ class Store:
 def read_runs(folder: Path) -> dict[str, Run]:
     """Read the runs of a folder by key; where a run was repeated, its last result.
 
+    What is in ``results.jsonl.gz`` (`gzip results.jsonl` makes it) comes before ``results.jsonl``.
     A run-config key that came to be after a run has the value that it has by default.
     """
-    runs = read_json_lines(
-        folder / RESULTS, _run, "one run", "Remove that line; the sweep repeats its run"
-    )
-    return {run.key: run for run in runs}
+    return {
+        run.key: run
+        for name in (PACKED, RESULTS)
+        for run in read_json_lines(
+            folder / name, _run, "one run", "Remove that line; the sweep repeats its run"
+        )
+    }
 
 
 def _run(found: dict[str, Any]) -> Run:
     found["config"] = {**defaults(), **found["config"]}
+    if "model" in found:  # its name before
+        found["model_sha256"] = found.pop("model")
     columns = found["evaluations"]
     names = [field.name for field in fields(Evaluation) if field.name in columns]
     rows = zip(*(columns[name] for name in names), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from flwr_resam.aggregators import AGGREGATORS
 from simulations.experiment import PLACES
 from simulations.sweep.store import Run
+
+CONTROL = "none"  # the attack of a run that nobody attacks
 
 # What a figure shows side by side; all else is the same in one figure.
 _COMPARED = ("attack", "aggregator", "beta", "seed", *PLACES)
@@ -35,7 +37,7 @@ class Setting:
     @property
     def slug(self) -> str:
         """For file names."""
-        words = [self._learnt, f"f{self.config['num-malicious-nodes']}"]
+        words = [self.learnt, f"f{self.config['num-malicious-nodes']}"]
         words += [f"{key}-{self.config[key]}" for key in self.told_by]
         return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")
 
@@ -45,14 +47,15 @@ class Setting:
         config = self.config
         jpeg = " (JPEG-recompressed)" if "jpeg" in config["dataset"] else ""
         words = [
-            f"{self._learnt}{jpeg}", f"{config['num-nodes']} nodes",
+            f"{self.learnt}{jpeg}", f"{config['num-nodes']} nodes",
             f"{config['num-malicious-nodes']} Byzantine",
             *(f"{key} {config[key]}" for key in self.told_by),
         ]
         return ", ".join(words)
 
     @property
-    def _learnt(self) -> str:
+    def learnt(self) -> str:
+        """The data set and its model."""
         dataset, model = str(self.config["dataset"]), str(self.config.get("model", ""))
         if not model or model.startswith(f"{dataset}-"):
             return model or dataset
@@ -75,18 +78,21 @@ class Seeds:
     Attributes
     ----------
     accuracies : tuple of float
-        On the test set at the last evaluation, not at the best.
+        On the test set at the last evaluation, not at the best, of the runs that did not diverge.
     diverged : int
-        How many of the runs ended early.
+        How many of the runs ended early. They have no accuracy, and no mean takes them in.
+    weight : float or None
+        Of the Byzantine rows in the aggregate, on average over the rounds and the runs.
     """
 
     accuracies: tuple[float, ...]
     diverged: int
+    weight: float | None = None
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
-        return fmean(self.accuracies)
+        """Over the seeds; NaN where all diverged."""
+        return fmean(self.accuracies) if self.accuracies else float("nan")
 
     @property
     def deviation(self) -> float:
@@ -94,13 +100,30 @@ class Seeds:
         return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
 
+@dataclass(frozen=True)
+class Least:
+    """The least accuracy of a rule over the attacks.
+
+    Attributes
+    ----------
+    accuracy : float
+        The least of the means over the seeds; NaN where the rule diverged under an attack.
+    bound : bool
+        Whether an attack was not run, so that the least is at most this.
+    """
+
+    accuracy: float
+    bound: bool
+
+
 def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
     """The runs that have a result, by setting."""
     groups: dict[str, list[Run]] = {}
+    told = not _one_rate_a_beta(runs)
     for run in runs:
         if run.error is None and run.evaluations:
-            groups.setdefault(json.dumps(_rest(run), sort_keys=True), []).append(run)
-    configs = [_rest(own[0]) for own in groups.values()]
+            groups.setdefault(json.dumps(_rest(run, told), sort_keys=True), []).append(run)
+    configs = [_rest(own[0], told) for own in groups.values()]
     told_by = tuple(
         key for key in (configs[0] if configs else ())
         if key != "num-malicious-nodes" and len({json.dumps(c.get(key)) for c in configs}) > 1
@@ -111,8 +134,20 @@ def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
     ]
 
 
-def _rest(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in _COMPARED}
+def _rest(run: Run, rate: bool) -> dict[str, Any]:
+    config = run.config
+    rest = {key: value for key, value in config.items() if key not in _COMPARED}
+    if not rate:
+        del rest["learning-rate"]
+    return rest
+
+
+def _one_rate_a_beta(runs: Sequence[Run]) -> bool:
+    """Whether beta decides the learning rate, as where `tune` chose it."""
+    rates: dict[float, set[float]] = {}
+    for run in runs:
+        rates.setdefault(float(run.config["beta"]), set()).add(float(run.config["learning-rate"]))
+    return all(len(own) == 1 for own in rates.values())
 
 
 def by_cell(runs: Sequence[Run]) -> dict[Cell, list[Run]]:
@@ -152,7 +187,37 @@ def compares_momentum(runs: Sequence[Run]) -> bool:
 
 def over_seeds(runs: Sequence[Run]) -> dict[Cell, Seeds]:
     """What the seeds of each cell came to."""
-    return {
-        cell: Seeds(tuple(run.accuracy for run in own), sum(run.diverged for run in own))
-        for cell, own in by_cell(runs).items()
-    }
+    found = {}
+    for cell, own in by_cell(runs).items():
+        weights = [run.byzantine_weight for run in own if run.byzantine_weight is not None]
+        found[cell] = Seeds(
+            tuple(run.accuracy for run in own if not run.diverged),
+            sum(run.diverged for run in own), fmean(weights) if weights else None,
+        )
+    return found
+
+
+def attacks_in_order(cells: Iterable[Cell]) -> list[str]:
+    """Each once, behind no attack, the control, also where that was not run."""
+    return list(dict.fromkeys([CONTROL, *(cell.attack for cell in cells)]))
+
+
+def least(found: Mapping[Cell, Seeds], aggregator: str, beta: float) -> Least | None:
+    """The least accuracy over the attacks; None where none was run against the rule."""
+    attacks = [attack for attack in attacks_in_order(found) if attack != CONTROL]
+    cells = [found.get(Cell(attack, aggregator, beta)) for attack in attacks]
+    run = [seeds for seeds in cells if seeds is not None]
+    if not run:
+        return None
+    worst = float("nan") if any(s.diverged for s in run) else min(s.mean for s in run)
+    return Least(worst, len(run) < len(cells))
+
+
+def failing(found: Mapping[Cell, Seeds]) -> list[Cell]:
+    """The controls that fail: without an attack, below half of the best, or diverged.
+
+    What an attack does to such a rule can't be told from what the rule does to itself.
+    """
+    controls = {cell: seeds for cell, seeds in found.items() if cell.attack == CONTROL}
+    best = max((s.mean for s in controls.values() if s.accuracies), default=0.0)
+    return [cell for cell, s in controls.items() if s.diverged or s.mean < best / 2]

@@ -23,7 +23,7 @@ def settings_of(root, **changes):
     return ClientSettings.read(experiment.run_config())
 
 
-@pytest.mark.parametrize("changes", [{}, {"l2": 0.1}, {"clip_norm": 0.5}, {"l2": 0.1, "clip_norm": 2.0}])
+@pytest.mark.parametrize("changes", [{}, {"norm_penalty": 0.1}, {"l2": 0.1}, {"clip_norm": 0.5}, {"l2": 0.1, "clip_norm": 2.0}])
 @pytest.mark.parametrize("poison", [None, FlippedLabels(), FlippedLabels(1, 7), Trigger()])
 def test_each_client_gets_its_own_update(changes, poison, small_mnist, monkeypatch):
     settings = settings_of(small_mnist, **changes)

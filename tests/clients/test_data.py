@@ -186,3 +186,46 @@ def test_cifar_has_as_many_of_each_class():
     assert cifar.train_x.shape == (50000, 3, 32, 32)
     assert np.bincount(cifar.train_y).tolist() == [5000] * 10
     assert np.abs(cifar.inputs(cifar.train_x[:10000]).mean(axis=(0, 2, 3))).max() < 0.05
+
+
+def test_what_is_held_out_is_trained_on_by_none_and_the_same_for_every_seed():
+    whole = data.load("digits")
+    test, validation = (
+        data.load("digits", "", 0.25, validate=validate) for validate in (False, True)
+    )
+    assert data.load("digits", "", 0.25) is test
+    np.testing.assert_array_equal(test.test_x, whole.test_x)
+    np.testing.assert_array_equal(test.train_x, validation.train_x)
+    assert len(validation.test_y) == round(0.25 * len(whole.train_y))
+    both = np.concatenate([validation.train_x, validation.test_x])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, whole.train_x))
+
+
+def test_a_run_is_evaluated_on_held_out_examples_only_where_it_says_so():
+    from simulations.in_process import run_in_process
+
+    held = Experiment.default({"validation-share": 0.2, "num-rounds": 1, "attack": "none"})
+    chosen = Experiment.default({
+        "validation-share": 0.2, "num-rounds": 1, "attack": "none", "evaluate-on": "validation",
+    })
+    ends = [run_in_process(each) for each in (held, chosen)]
+    assert ends[0].digest == ends[1].digest  # trained on the same
+    assert ends[0].evaluations[-1].loss != ends[1].evaluations[-1].loss
+    counts = [len(data.load("digits").test_y), round(0.2 * len(data.load("digits").train_y))]
+    for end, count in zip(ends, counts, strict=True):
+        assert end.evaluations[-1].accuracy * count == pytest.approx(
+            round(end.evaluations[-1].accuracy * count)
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation-share": 1.0}, "`validation-share` must be below 1"),
+        ({"evaluate-on": "train"}, "`evaluate-on` must be `test` or `validation`"),
+        ({"evaluate-on": "validation"}, "`validation-share` must be above 0"),
+    ],
+)
+def test_what_can_t_be_held_out_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment.default(changes)

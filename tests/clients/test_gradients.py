@@ -93,3 +93,29 @@ def test_a_model_of_other_layers_is_left_to_pytorch(model):
 
 def test_convolutions_are_not_grouped():
     assert not gradients.is_dense(models.empty("mnist-cnn"))
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.7])
+def test_regularisation_is_that_of_the_norm_or_of_its_square_before_the_clip(clip):
+    module, shape = named(UNBIASED)
+    inputs, labels = batches(1, shape)
+    module.zero_grad()
+    theta = list(module.parameters())
+    size = torch.cat([value.detach().flatten() for value in theta]).norm()
+    loss = nn.functional.cross_entropy(module(inputs[0]), labels[0])
+    norm = torch.cat([value.flatten() for value in theta]).norm()
+    (loss + 0.3 * norm + 0.1 * norm**2 / 2).backward()
+    if clip:
+        assert torch.nn.utils.clip_grad_norm_(theta, clip) > clip
+    state = module.state_dict()
+    found, _ = gradients.grouped_gradients(module, state, inputs, labels)
+    gradients.regularise_and_clip(found, state, 0.1, 0.3, clip)
+    assert size > 0.5
+    for name, value in module.named_parameters():
+        torch.testing.assert_close(found[name][0], value.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_at_the_origin_has_no_norm_to_go_down():
+    found = {"w": torch.ones(1, 3)}
+    gradients.regularise_and_clip(found, {"w": torch.zeros(3)}, 0.0, 1.0, 0.0)
+    assert torch.equal(found["w"], torch.ones(1, 3))

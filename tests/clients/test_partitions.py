@@ -90,7 +90,7 @@ def test_batches_come_from_the_share(dataset):
     settings = settings_of(partition="sorted", batch_size=500)
     for worker in (0, 9, 12):
         share = share_of(dataset, settings, worker)
-        inputs, _ = batch(dataset, settings, worker, np.random.default_rng(0), False)
+        inputs, _ = batch(dataset, settings, worker, np.random.default_rng(0), None)
         drawn = set(inputs[:, 0].int().tolist())
         assert drawn <= set(range(2000) if share is None else share.tolist())
         assert len(drawn) > 150

@@ -10,6 +10,7 @@ import time
 import tomllib
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -20,10 +21,12 @@ from simulations.processes import ProcessGroup, free_ports
 from simulations.results import Evaluation
 from simulations.sweep import runner
 from simulations.sweep.evidence import draw
-from simulations.sweep.grid import key_of, read_grid
+from simulations.sweep.frame import curves, read_frame
+from simulations.sweep.grid import key_of, read_grid, read_tuning
 from simulations.sweep.panels import _styles
 from simulations.sweep.runner import missing, run_one, sweep
 from simulations.sweep.store import RESULTS, Run, Store, read_runs
+from simulations.sweep.tuning import choose, read_choice
 from tests.support import await_text
 
 SMALL = """
@@ -165,7 +168,7 @@ def test_a_grid_that_comes_along_can_run(path):
 def test_a_run_is_what_the_experiment_gives_and_a_failure_is_recorded(tmp_path, monkeypatch):
     experiment = read_grid(grid(tmp_path))[-1]
     run = run_one(experiment)
-    assert (run.error, run.diverged, len(run.evaluations), len(run.model)) == (None, False, 3, 64)
+    assert (run.error, run.diverged, len(run.evaluations), len(run.model_sha256)) == (None, False, 3, 64)
     assert run.evaluations[0].loss > run.evaluations[-1].loss
     monkeypatch.setattr("simulations.in_process.run", lambda *_: 1 / 0)
     assert run_one(experiment).error == "ZeroDivisionError: division by zero"
@@ -201,6 +204,20 @@ def test_a_line_that_was_being_written_is_cut_off_and_failures_are_tried_again(t
     assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.8, 0.7]
 
 
+def test_packed_results_count_and_a_later_result_wins(tmp_path):
+    experiments = read_grid(grid(tmp_path))
+    for accuracy in (0.6, 0.7):
+        store = Store(tmp_path)
+        store.add(fake(experiments[0], [0.1, accuracy]))
+        store.add(fake(experiments[1], [0.1, accuracy]))
+        store.close()
+        if accuracy == 0.6:
+            subprocess.run(["gzip", str(tmp_path / RESULTS)], check=True)
+            assert missing(experiments, tmp_path) == experiments[2:]
+            assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.6, 0.6]
+    assert [run.accuracy for run in read_runs(tmp_path).values()] == [0.7, 0.7]
+
+
 def test_a_result_from_before_a_key_was_there_still_counts(tmp_path):
     experiment = read_grid(grid(tmp_path))[0]
     run = fake(experiment, [0.1, 0.8])
@@ -223,7 +240,11 @@ def test_nothing_is_started_where_nothing_is_left(tmp_path, monkeypatch):
 def test_figures_show_the_last_evaluation_and_the_spread_of_the_seeds(tmp_path):
     ends = {("none", 0.0): 0.5, ("none", 0.9): 0.9, ("sign-flip", 0.0): 0.2, ("sign-flip", 0.9): 0.8}
     runs = [
-        fake(e, [0.1, 0.95, ends[e.attack, e.beta] + 0.02 * e.seed], diverged=e.beta == 0.0)
+        fake(
+            e, [0.1, 0.95, ends[e.attack, e.beta] + 0.02 * e.seed],
+            diverged=e.attack == "sign-flip" and not e.beta and not e.seed,
+            byzantine_weight=0.25 * e.beta if e.attack != "none" else None,
+        )
         for e in read_grid(grid(tmp_path))
     ]
     made = draw([*runs, fake(Experiment.default(), [], error="no")], tmp_path)
@@ -233,8 +254,156 @@ def test_figures_show_the_last_evaluation_and_the_spread_of_the_seeds(tmp_path):
     assert all(path.stat().st_size > 10_000 for path in made[:2])
     table = made[2].read_text()
     assert "over 2 seeds" in table
-    assert "| cwtm | 0 | 51.0 ± 1.4 (2 diverged) | 21.0 ± 1.4 (2 diverged) |" in table
-    assert "| cwtm | 0.9 | 91.0 ± 1.4 | 81.0 ± 1.4 |" in table
+    assert "| rule | beta | none | sign-flip | least under attack |" in table
+    assert "| cwtm | 0 | 51.0 ± 1.4 | 22.0 ± 0.0 (1 of 2 diverged) | diverged |" in table
+    assert "| cwtm | 0.9 | 91.0 ± 1.4 | 81.0 ± 1.4 | 81.0 |" in table
+    assert "weight of the Byzantine rows" in table
+    assert table.rstrip().endswith("| cwtm | 0 | 0 |\n| cwtm | 0.9 | 22 |")
+    assert "20 what a mean gives them" in table
+
+
+def test_what_was_not_run_and_what_diverged_is_said_in_words(tmp_path):
+    experiments = read_grid(grid(tmp_path, SMALL.replace('"sign-flip"]', '"sign-flip", "mimic"]')))
+    kept = [
+        fake(e, [0.1, 0.9 if e.attack == "none" else 0.6], diverged=e.attack == "mimic")
+        for e in experiments if e.seed == 0 and (e.attack, e.beta) != ("sign-flip", 0.9)
+        and (e.attack, e.beta) != ("mimic", 0.0)
+    ]
+    table = draw(kept, tmp_path)[2].read_text()
+    assert "| cwtm | 0 | 90.0 | 60.0 | not run | ≤ 60.0 |" in table
+    assert "| cwtm | 0.9 | 90.0 | not run | diverged | diverged |" in table
+
+
+def test_a_rule_that_fails_without_an_attack_compares_nothing(tmp_path):
+    experiments = [e for e in read_grid(grid(tmp_path)) if e.seed == 0]
+    both = experiments + [replace(e, aggregator="krum") for e in experiments]
+    for worse in ({"diverged": True}, {}):
+        runs = [
+            fake(e, [0.1, 0.4], **worse) if (e.aggregator, e.attack, e.beta) == ("krum", "none", 0.9)
+            else fake(e, [0.1, 0.9])
+            for e in both
+        ]
+        with pytest.raises(ValueError, match=r"learn without one.*`krum` with beta = 0.9") as error:
+            draw(runs, tmp_path)
+        assert "cwtm" not in str(error.value)
+        assert "krum" not in draw(runs, tmp_path, leave_out=["krum"])[2].read_text()
+
+
+def test_several_f_by_several_partitions_are_one_map_of_the_worst_cases(tmp_path):
+    text = SMALL.replace("num-malicious-nodes = 1", 'num-malicious-nodes = [1, 2]\npartition = ["iid", "sorted"]')
+    ends = {"none": 0.9, "sign-flip": 0.6}
+    runs = [
+        fake(e, [0.1, ends[e.attack] + e.beta / 10 - (e.partition == "sorted") * 0.2])
+        for e in read_grid(grid(tmp_path, text))
+    ]
+    picture, table = draw(runs, tmp_path)
+    assert picture.stat().st_size > 10_000
+    assert "| iid | cwtm | 69.0 | 69.0 |" in table.read_text()
+    assert "| sorted | cwtm | 49.0 | 49.0 |" in table.read_text()
+    fails = [
+        replace(run, diverged=run.config["attack"] == "none" and run.config["num-malicious-nodes"] == 2)
+        for run in runs
+    ]
+    assert "| iid | cwtm | 69.0 | fails alone |" in draw(fails, tmp_path)[1].read_text()
+
+
+def test_the_weight_of_byzantine_rows_is_what_the_rule_gave_them():
+    common = {"num-rounds": 3, "num-nodes": 5, "num-malicious-nodes": 2}
+    weights = {
+        (rule, attack): run_one(
+            Experiment.default({**common, "aggregator": rule, "attack": attack})
+        ).byzantine_weight
+        for rule, attack in [
+            ("mean", "zero"), ("mean", "none"), ("cwtm", "zero"), ("mda", "huge"), ("mda", "mimic"),
+        ]
+    }
+    assert weights["mean", "zero"] == pytest.approx(2 / 5)
+    assert weights["mean", "none"] is None
+    assert weights["cwtm", "zero"] is None  # it weighs coordinates, not rows
+    assert weights["mda", "huge"] == 0.0
+    assert weights["mda", "mimic"] > 0.5  # two copies of one row lie together
+
+
+def test_a_grid_begins_with_its_controls(tmp_path):
+    text = SMALL.replace('["none", "sign-flip"]', '["sign-flip", "none"]')
+    assert [e.attack for e in read_grid(grid(tmp_path, text))[:4]] == ["none"] * 2 + ["sign-flip"] * 2
+
+
+TUNE = SMALL + """
+[tune]
+learning-rate = [0.1, 0.5]
+validation-share = 0.2
+seed = 0
+attack = ["none", "sign-flip"]
+aggregator = ["cwtm", "mda"]
+beta = [0.0, 0.9]
+"""
+
+
+def test_rate_and_beta_are_chosen_by_the_worst_case_on_held_out_examples(tmp_path):
+    experiments = read_tuning(grid(tmp_path, TUNE))
+    assert len(experiments) == 16
+    assert {e.evaluate_on for e in experiments} == {"validation"}
+    assert {e.evaluate_on for e in read_grid(grid(tmp_path, TUNE))} == {"test"}
+
+    def ends(e):  # the higher rate is better unattacked, and under attack only with momentum
+        good = {(0.1, 0.0): 0.5, (0.5, 0.0): 0.2, (0.1, 0.9): 0.6, (0.5, 0.9): 0.8}
+        return 0.9 + e.learning_rate / 10 if e.attack == "none" else good[e.learning_rate, e.beta]
+
+    choice = choose([fake(e, [0.1, ends(e)]) for e in experiments])
+    assert choice.learning_rate == {0.0: 0.1, 0.9: 0.5}
+    assert choice.beta == {"cwtm": 0.9, "mda": 0.9}
+    assert {each.attack for each in choice.worst} == {"sign-flip"}
+    choice.write(tmp_path)
+    assert read_choice(tmp_path) == choice
+    applied = choice.applied(read_grid(grid(tmp_path, TUNE)))
+    assert {(e.beta, e.learning_rate) for e in applied} == {(0.0, 0.1), (0.9, 0.5)}
+    assert len(draw([fake(e, [0.1, 0.8]) for e in applied], tmp_path)) == 3  # one setting
+    assert "Learning rate 0.1 (beta 0), 0.5 (beta 0.9)." in (tmp_path / "digits-f1-table.md").read_text()
+    diverged = choose([fake(e, [0.1, ends(e)], diverged=e.learning_rate == 0.5) for e in experiments])
+    assert diverged.learning_rate == {0.0: 0.1, 0.9: 0.1}
+    with pytest.raises(ValueError, match="1 of 16 failed"):
+        choose([fake(e, [], error="no memory" if e == experiments[0] else None) for e in experiments])
+    (tmp_path / "tuned.json").write_text("[]")
+    with pytest.raises(ValueError, match="must hold what `tune` wrote"):
+        read_choice(tmp_path)
+
+
+def test_the_command_tunes_and_the_sweep_takes_the_rates(tmp_path, monkeypatch):
+    def run(experiments, folder, *_):
+        store = Store(folder)
+        for e in experiments:
+            store.add(fake(e, [0.1, e.learning_rate]))
+        store.close()
+
+    monkeypatch.setattr("simulations.commands.sweeps.run_sweep", run)
+    arguments = [str(grid(tmp_path, TUNE)), "--output-dir", str(tmp_path / "out")]
+    for command in ("tune", "sweep"):
+        done = CliRunner().invoke(app, [command, *arguments])
+        assert done.exit_code == 0, done.output
+    assert {r.config["learning-rate"] for r in read_runs(tmp_path / "out").values()} == {0.5}
+    done = CliRunner().invoke(app, ["tune", str(grid(tmp_path))])
+    assert done.exit_code == 2
+    assert "[tune]" in done.stderr
+
+
+def test_results_are_one_frame_in_which_a_diverged_run_has_no_accuracy(tmp_path):
+    store = Store(tmp_path)
+    for e in read_grid(grid(tmp_path)):
+        store.add(fake(e, [0.1, 0.8], diverged=e.attack != "none" and e.beta == 0.0, model_sha256="ab"))
+    store.close()
+    found = read_frame(tmp_path)
+    assert len(found) == 8
+    assert found["accuracy"].isna().sum() == 2 == found["diverged"].sum()
+    assert set(found["model"]) == {""}
+    assert set(found["model-sha256"]) == {"ab"}
+    assert len(curves(read_runs(tmp_path).values())) == 16
+    done = CliRunner().invoke(app, ["results", str(tmp_path), "--csv", str(tmp_path / "all.csv")])
+    assert done.exit_code == 0, done.output
+    assert "8 runs in" in done.output.replace("\n", " ")
+    written = pd.read_csv(tmp_path / "all.csv")
+    assert written["accuracy"].tolist() == pytest.approx(found["accuracy"].tolist(), nan_ok=True)
+    assert CliRunner().invoke(app, ["results", str(tmp_path / "none")]).exit_code == 2
 
 
 def test_settings_that_differ_are_drawn_apart(tmp_path):
@@ -318,7 +487,7 @@ def test_a_sweep_that_is_killed_goes_on_and_gives_what_single_runs_give(tmp_path
     assert {key: after[key] for key in before} == before
     assert len((tmp_path / RESULTS).read_text().splitlines()) == len(experiments)
     alone = run_one(experiments[-1])
-    assert after[alone.key].model == alone.model
+    assert after[alone.key].model_sha256 == alone.model_sha256
 
 
 def test_a_folder_takes_one_sweep_at_a_time(tmp_path):
@@ -340,7 +509,7 @@ def test_a_sweep_spreads_over_a_cluster_of_two_nodes(two_ray_nodes, tmp_path):
     assert "nowhere" in runs[key_of(broken.run_config())].error
     assert all(runs[key_of(e.run_config())].error is None for e in experiments)
     alone = run_one(experiments[-1])
-    assert runs[alone.key].model == alone.model
+    assert runs[alone.key].model_sha256 == alone.model_sha256
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "{", '{"config": 1, "evaluations": {}}'])
