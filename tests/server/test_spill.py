@@ -20,10 +20,11 @@ from flwr_resam.rule import Round
 from flwr_resam.scratch import SLOT, Scratch, ScratchError
 from flwr_resam.server import loop
 from flwr_resam.server.intake import Intake
-from tests.rules import ARGUMENTS, make
+from tests.rules import ARGUMENTS, CHOSEN, make
 from tests.support import record
 
 N, F = 11, 2
+GIVEN = ARGUMENTS | CHOSEN
 REMEMBERING = {name for name in AGGREGATORS if make(name).keeps_vectors}
 
 
@@ -65,7 +66,7 @@ CASES = [(name, name) for name in AGGREGATORS] + [
 def test_every_rule_finds_the_same_bits(tmp_path, chain, name):
     rows = segments(np.float32, weights=False)
     first, *rest = chain.split(" | ")
-    text = " | ".join([f"{first}({ARGUMENTS[first]})" if first in ARGUMENTS else first, *rest])
+    text = " | ".join([f"{first}({GIVEN[first]})" if first in GIVEN else first, *rest])
     rule = parse_rule(text)
 
     def found(given):
