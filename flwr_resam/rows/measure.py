@@ -15,6 +15,8 @@ from .order import lower_median
 from .source import Array, Matrix
 
 _SAMPLE_COLUMNS = 2048
+_BLAS_COLUMNS = 2048  # of a block that BLAS multiplies
+_TALL = 768  # rows from which BLAS is faster than the compiled loop
 _GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
 
 
@@ -49,7 +51,8 @@ def _gram_about(source: Matrix, centre: Callable[[Array], Array]) -> NDArray[np.
         return source.to_numpy(inner_products(block, centre(block)))
 
     total = np.zeros((source.n + 1, source.n + 1))
-    for found in source.blocks(products):
+    width = _BLAS_COLUMNS if source.n >= _TALL and not source.like else None
+    for found in source.blocks(products, width=width):
         total += found
     return symmetric(total)
 
@@ -71,7 +74,8 @@ def inner_products(block: Any, centre: Any) -> Any:
     -------
     (n + 1, n + 1) float64 array
     """
-    if (kernels := kernels_for(block, double=True)) is not None:
+    kernels = kernels_for(block, double=True) if len(block) < _TALL else None
+    if kernels is not None:
         count = len(block) + 1
         table = np.empty((kernels.padded(count), kernels.padded(count)))
         line, step = flat_rows(block)
