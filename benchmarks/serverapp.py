@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -159,6 +158,8 @@ def measure(n: int, size: int, folder: str | None) -> dict[str, float]:
 
 
 def _highest() -> int:
+    import resource  # not everywhere
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

@@ -87,7 +87,7 @@ def test_a_sweep_on_ray_runs_it_in_its_workers(tmp_path, monkeypatch):
     runs = []
     sweep(experiments, tmp_path, on_run=runs.append)
     assert [run.error for run in runs] == [None]
-    assert runs[0].model == run_in_process(experiments[0], batched=True).digest
+    assert runs[0].model_sha256 == run_in_process(experiments[0], batched=True).digest
 
 
 def test_a_worker_that_lacks_the_file_gets_its_text(tmp_path):
@@ -306,6 +306,7 @@ def test_each_device_trains_on_its_own_file(tmp_path):
         answer({"data-path": str(own)}, model="")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # datasets'
 def test_flwr_datasets_reads_a_data_set_by_its_name(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()

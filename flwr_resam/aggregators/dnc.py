@@ -24,7 +24,7 @@ class DnC(Aggregator):
     Each iteration draws ``coordinates`` of the d coordinates, centres the rows there, scores each
     by its squared projection on the top right singular vector, and drops the ``ceil(filter f)`` of
     highest score; of equal scores the first goes. The result is the mean of the rows that no
-    iteration dropped. Complexity O(n d + iterations (n^2 coordinates + n^3)). Needs n > 2f and
+    iteration dropped. Complexity O(n d + iterations n^2 d + iterations n^3). Needs n > 2f and
     ``n > iterations ceil(filter f)``, so that a row is left.
 
     No lambda exists for f > 1: of two liars, one M^2 and one M from the honest rows, the far one
