@@ -15,7 +15,6 @@ import json
 import logging
 import multiprocessing
 import os
-import resource
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -83,6 +82,8 @@ class Measured(Resam):
 
 def measure(rule: str, n: int, size: int, folder: Path) -> dict[str, float]:
     """One round with n rows of ``size`` float32."""
+    import resource  # not everywhere
+
     logging.getLogger("flwr").setLevel(logging.ERROR)
     app = ClientApp()
 
