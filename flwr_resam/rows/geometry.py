@@ -7,20 +7,19 @@ far out, and the mean as the centre is wherever one giant row wants it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
 class Geometry:
     """Inner products of n rows and the origin about a centre.
 
     Rows within the range of `Updates` have squares far within float64. Float64 rows less than
     about 1e-150 apart do not: their distance may come out as 0, as that of equal rows does.
-
-    A rule pays for what it asks: `n` costs nothing, `squared_norms` and `squared_distances_to`
-    one pass over the rows, and all else the n x n table.
 
     Attributes
     ----------
@@ -28,13 +27,7 @@ class Geometry:
         ``<p_i - c, p_j - c>`` for the rows p_0 .. p_{n-1}, the origin p_n and the centre c.
     """
 
-    def __init__(self, gram: NDArray[np.float64]) -> None:
-        self._gram = gram
-
-    @property
-    def gram(self) -> NDArray[np.float64]:
-        """The table of inner products."""
-        return self._gram
+    gram: NDArray[np.float64]
 
     @property
     def n(self) -> int:
@@ -59,10 +52,6 @@ class Geometry:
     def squared_norms(self) -> NDArray[np.float64]:
         """``||x_i||**2``, shape (n,)."""
         return self._squared[:-1, -1]
-
-    def squared_distances_to(self, row: int) -> NDArray[np.float64]:
-        """``||x_i - x_row||**2``, shape (n,)."""
-        return np.asarray(self.squared_distances[row])
 
     def mix(self, mixing: NDArray[np.float64]) -> Geometry:
         """The geometry of ``mixing @ rows``: M G M^T, with the weight that is left on the origin.

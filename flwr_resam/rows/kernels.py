@@ -156,28 +156,6 @@ def squared_distance(row: Any, vector: Any) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
-def squared_lengths(line: Any, step: int, n: int, centre: Any, out: Any) -> None:
-    """``||x_i - c||^2`` in each piece of 1,024 columns: in 64 lanes, then the lanes in order."""
-    width = len(centre)
-    lanes = np.empty(_TILE)
-    for piece in range(len(out)):
-        begin = piece * 1024
-        end = min(begin + 1024, width)
-        for i in range(n):
-            lanes[:] = 0.0
-            for start in range(begin, end, _TILE):
-                stop = min(start + _TILE, end)
-                x, c = line[i * step + start : i * step + stop], centre[start:stop]
-                for t in range(len(x)):
-                    far = np.float64(x[t]) - c[t]
-                    lanes[t] += far * far
-            total = 0.0
-            for t in range(_TILE):
-                total += lanes[t]
-            out[piece, i] = total
-
-
-@numba.njit(nogil=True, cache=True)
 def weighted_sum(weights: Any, line: Any, step: int, out: Any) -> None:
     """``weights @ rows``, added up row by row."""
     n, width = len(weights), len(out)

@@ -15,8 +15,6 @@ from .order import lower_median
 from .source import Array, Matrix
 
 _SAMPLE_COLUMNS = 2048
-_BLAS_COLUMNS = 2048  # of a block that BLAS multiplies
-_TALL = 768  # rows from which BLAS is faster than the compiled loop
 _GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
 
 
@@ -51,8 +49,7 @@ def _gram_about(source: Matrix, centre: Callable[[Array], Array]) -> NDArray[np.
         return source.to_numpy(inner_products(block, centre(block)))
 
     total = np.zeros((source.n + 1, source.n + 1))
-    width = _BLAS_COLUMNS if source.n >= _TALL and not source.like else None
-    for found in source.blocks(products, width=width):
+    for found in source.blocks(products):
         total += found
     return symmetric(total)
 
@@ -74,8 +71,7 @@ def inner_products(block: Any, centre: Any) -> Any:
     -------
     (n + 1, n + 1) float64 array
     """
-    kernels = kernels_for(block, double=True) if len(block) < _TALL else None
-    if kernels is not None:
+    if (kernels := kernels_for(block, double=True)) is not None:
         count = len(block) + 1
         table = np.empty((kernels.padded(count), kernels.padded(count)))
         line, step = flat_rows(block)

@@ -67,32 +67,23 @@ class Matrix:
         return xp.astype(block, self.dtype, copy=False)
 
     def blocks(
-        self,
-        visit: Callable[[int, int, Array], Result],
-        chosen: NDArray[np.intp] | None = None,
-        *,
-        width: int | None = None,
+        self, visit: Callable[[int, int, Array], Result], chosen: NDArray[np.intp] | None = None
     ) -> Iterator[Result]:
         """Yield ``visit(start, stop, block)`` over the columns: one pass, in order.
 
-        NumPy blocks are visited by several threads. ``width`` fixes the columns of a block, for
-        sums whose bits are to be the same with and without compiled loops.
+        NumPy blocks are visited by several threads.
         """
         height = self.n if chosen is None else len(chosen)
         many = not self.like and height * self.d >= MANY
         # Compiled loops go through a block in tiles of their own.
         elements = _COMPILED if many and self.single and compiled() else _ELEMENTS
-        run = max(256, elements // max(1, height)) * (_COMPILED // elements)
-        if width is None:
-            width = run // (_COMPILED // elements)
-        else:
-            run = width * max(1, run // width)
-        columns = width
+        width = max(256, elements // max(1, height))
+        run = width * (_COMPILED // elements)
 
         def at(first: int) -> list[Result]:
             results = []
-            for start in range(first, min(first + run, self.d), columns):
-                stop = min(start + columns, self.d)
+            for start in range(first, min(first + run, self.d), width):
+                stop = min(start + width, self.d)
                 results.append(visit(start, stop, self.read(start, stop, chosen)))
             return results
 

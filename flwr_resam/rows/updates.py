@@ -7,16 +7,15 @@ columns that fit in the cache, so the memory above the rows is one block and one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_numpy_array
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..errors import requirement
 from .geometry import Geometry
 from .jit import flat_rows, kernels_for
-from .lazy import OfRows
+from .measure import measure
 from .source import Array, Matrix, Row, Rows, WithVector
 
 __all__ = ["Array", "Row", "Updates"]
@@ -103,9 +102,9 @@ class Updates:
         return joined.mix(mixing)
 
     def geometry(self) -> Geometry:
-        """How the rows lie: inner products, norms and distances, measured when asked and kept."""
+        """Measure the rows: inner products, hence norms and distances (one pass, kept)."""
         if self._geometry is None:
-            self._geometry = OfRows(self._source)
+            self._geometry = measure(self._source)
         return self._geometry
 
     def combine(self, weights: NDArray[np.float64]) -> Array:
@@ -159,19 +158,8 @@ def _product(source: Matrix, weights: NDArray[np.float64], block: Array) -> Arra
         out = np.empty(block.shape[1])
         kernels.weighted_sum(weights, *flat_rows(block), out)
         return out
-    if weights.ndim == 1 and is_numpy_array(block):
-        return _weighted_sum(weights, block)
     xp = array_namespace(block)
     return xp.matmul(source.asarray(weights), xp.astype(block, xp.float64, copy=False))
-
-
-def _weighted_sum(weights: NDArray[np.float64], block: NDArray[Any]) -> NDArray[np.float64]:
-    """What the compiled loop gives, to the bit: row by row, each product rounded, then added."""
-    total, product = np.zeros(block.shape[1]), np.empty(block.shape[1])
-    for weight, row in zip(weights, block, strict=True):
-        np.multiply(row, weight, out=product, dtype=np.float64)
-        total += product
-    return total
 
 
 def _rounded(source: Matrix, mixing: NDArray[np.float64], block: Array) -> Array:
