@@ -1,8 +1,13 @@
-"""The pass over the rows that fills their geometry: in float64, about a centre among them."""
+"""What fills a geometry, when a rule asks: passes over the rows, in float64.
+
+Norms and the distances from one point are a pass that is linear in n. The table is a pass about
+a centre among the rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +16,8 @@ from numpy.typing import NDArray
 
 from .geometry import Geometry, majority_reach, squared_distances, symmetric
 from .jit import flat_rows, kernels_for
+from .lengths import squared_lengths
+from .mixing import Mixing
 from .order import lower_median
 from .source import Array, Matrix
 
@@ -18,7 +25,63 @@ _SAMPLE_COLUMNS = 2048
 _GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
 
 
-def measure(source: Matrix) -> Geometry:
+class Measured(Geometry):
+    """The geometry of rows that lie in a source: of it only what is asked for is computed.
+
+    Norms, and distances to one point, are O(n d) where the rows are as they lie, scaled or means
+    of buckets. Where every row is a mean of many (`NNM`), they come from the table, which was
+    filled to choose them. The answers do not depend on what was asked before.
+
+    Parameters
+    ----------
+    source : Matrix
+    mixing : Mixing, optional
+        From the source's rows to these.
+    table : callable, optional
+        Fills the table of mixed rows.
+    """
+
+    def __init__(
+        self,
+        source: Matrix,
+        mixing: Mixing | None = None,
+        table: Callable[[], NDArray[np.float64]] | None = None,
+    ) -> None:
+        self._gram = None
+        self._source, self._mixing = source, mixing
+        self._fill = table or (lambda: measure(source))
+
+    def _table(self) -> NDArray[np.float64]:
+        return self._fill()
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return self._source.n if self._mixing is None else self._mixing.height
+
+    @cached_property
+    def _norms(self) -> NDArray[np.float64]:
+        if self._mixing is None or self._mixing.is_light:
+            return squared_lengths(self._source, np.zeros(self.n), self._mixing)
+        return super().squared_norms
+
+    @property
+    def squared_norms(self) -> NDArray[np.float64]:
+        """``||x_i||**2``, shape (n,)."""
+        return self._norms
+
+    def squared_distances_to(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``||x_i - sum_j w_j x_j||**2``, shape (n,)."""
+        if self._mixing is None or self._mixing.is_light:
+            return squared_lengths(self._source, weights, self._mixing)
+        return super().squared_distances_to(weights)
+
+    def mixed(self, stage: NDArray[np.float64], together: Mixing) -> Measured:
+        """The geometry of ``stage @ rows``, which is ``together`` of the source's rows."""
+        return Measured(self._source, together, lambda: self.mix(stage).gram)
+
+
+def measure(source: Matrix) -> NDArray[np.float64]:
     """Measure the rows of ``source``: one pass, and a second where the first guess was bad.
 
     The first pass is about a row, chosen on a sample of the columns. It is kept when no row
@@ -26,11 +89,15 @@ def measure(source: Matrix) -> Geometry:
     coordinate-wise median, which no minority can move out of the range of the others.
     Byzantine rows can cost that pass so, never a digit of the honest differences.
     """
+    if not source.single:
+        source.check()
     sample = source.sample(_SAMPLE_COLUMNS)
-    sampled = source.to_numpy(inner_products(sample, _middle(sample)))[:-1, :-1]
-    row = int(np.argmin(majority_reach(squared_distances(sampled))))
+    with np.errstate(over="ignore", invalid="ignore"):  # of float32 rows that are yet to be checked
+        sampled = source.to_numpy(inner_products(sample, _middle(sample)))[:-1, :-1]
+        row = int(np.argmin(majority_reach(squared_distances(sampled))))
     gram = _gram_about(source, lambda block: block[row : row + 1, :])
-    return Geometry(gram if _is_resolved(gram, row) else _gram_about(source, _middle))
+    source.check(seen=bool(np.isfinite(gram).all()))
+    return gram if _is_resolved(gram, row) else _gram_about(source, _middle)
 
 
 def _is_resolved(gram: NDArray[np.float64], centre: int) -> bool:
@@ -46,7 +113,8 @@ def _is_resolved(gram: NDArray[np.float64], centre: int) -> bool:
 
 def _gram_about(source: Matrix, centre: Callable[[Array], Array]) -> NDArray[np.float64]:
     def products(start: int, stop: int, block: Array) -> NDArray[np.float64]:  # noqa: ARG001
-        return source.to_numpy(inner_products(block, centre(block)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return source.to_numpy(inner_products(block, centre(block)))
 
     total = np.zeros((source.n + 1, source.n + 1))
     for found in source.blocks(products):
