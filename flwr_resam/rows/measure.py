@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from .geometry import Geometry, majority_reach, squared_distances, symmetric
 from .jit import flat_rows, kernels_for
-from .lengths import squared_lengths
+from .lengths import RUN, squared_lengths
 from .mixing import Mixing
 from .order import lower_median
 from .source import Array, Matrix
+from .threads import one_blas_thread
 
+TALL = 400  # rows from which BLAS is faster than the compiled loop; it is given runs of columns
 _SAMPLE_COLUMNS = 2048
 _GOOD_ENOUGH = 64.0  # how much farther from its majority the centre may lie than the best row
 
@@ -92,7 +94,8 @@ def measure(source: Matrix) -> NDArray[np.float64]:
     if not source.single:
         source.check()
     sample = source.sample(_SAMPLE_COLUMNS)
-    with np.errstate(over="ignore", invalid="ignore"):  # of float32 rows that are yet to be checked
+    # Float32 rows are yet to be checked. Several threads of BLAS would add up in another order.
+    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread:
         sampled = source.to_numpy(inner_products(sample, _middle(sample)))[:-1, :-1]
         row = int(np.argmin(majority_reach(squared_distances(sampled))))
     gram = _gram_about(source, lambda block: block[row : row + 1, :])
@@ -117,7 +120,7 @@ def _gram_about(source: Matrix, centre: Callable[[Array], Array]) -> NDArray[np.
             return source.to_numpy(inner_products(block, centre(block)))
 
     total = np.zeros((source.n + 1, source.n + 1))
-    for found in source.blocks(products):
+    for found in source.blocks(products, None, RUN if source.n >= TALL else 1):
         total += found
     return symmetric(total)
 
@@ -139,7 +142,8 @@ def inner_products(block: Any, centre: Any) -> Any:
     -------
     (n + 1, n + 1) float64 array
     """
-    if (kernels := kernels_for(block, double=True)) is not None:
+    kernels = None if len(block) >= TALL else kernels_for(block, double=True)
+    if kernels is not None:
         count = len(block) + 1
         table = np.empty((kernels.padded(count), kernels.padded(count)))
         line, step = flat_rows(block)

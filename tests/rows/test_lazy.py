@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flwr_resam import parse_rule
-from flwr_resam.rows import jit, lengths, measure
+from flwr_resam.rows import jit, lengths, measure, source
 from flwr_resam.rows.lengths import RUN, squared_lengths
 from flwr_resam.rows.mixing import Mixing, weigh
 from flwr_resam.rows.source import Matrix
@@ -24,7 +24,7 @@ def drawn(n, d, dtype=np.float32, seed=0):
 
 @pytest.mark.parametrize("text", LINEAR)
 def test_rules_that_need_no_table_never_fill_one(monkeypatch, text):
-    def refuse(source):
+    def refuse(_):
         raise AssertionError("a table was filled")
 
     rows, rule = drawn(150, 40), parse_rule(text)
@@ -117,6 +117,19 @@ def test_sums_in_row_order_have_the_same_bits_however_they_are_computed(monkeypa
             np.testing.assert_array_equal(alone, mixed[:, column])
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+@DTYPES
+def test_the_table_of_many_rows_is_that_of_few_for_any_number_of_threads(monkeypatch, dtype):
+    rows = drawn(40, 15 * RUN + 17, dtype)
+    few = Updates(rows).geometry()
+    monkeypatch.setattr(measure, "TALL", 1)
+    many = []
+    for count in (1, 3):
+        monkeypatch.setattr(source, "cores", lambda count=count: count)
+        many.append(Updates(rows).geometry())
+    np.testing.assert_array_equal(many[0].gram, many[1].gram)
+    np.testing.assert_allclose(many[0].squared_distances, few.squared_distances, rtol=1e-12)
 
 
 def test_norms_of_scaled_rows_and_of_buckets_are_theirs():
