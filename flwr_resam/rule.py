@@ -89,7 +89,7 @@ class Aggregator(Rule):
 
     follows_nodes: ClassVar[bool] = False
 
-    def __call__(self, updates: Array | Updates, *, f: int) -> Array:
+    def __call__(self, updates: Array | Updates, *, f: int, reproducible: bool = False) -> Array:
         """Aggregate n rows once, without memory.
 
         Parameters
@@ -99,6 +99,9 @@ class Aggregator(Rule):
             dtype, the rest is taken as float32 (float16) or float64 (integers). Not modified.
         f : int
             How many of the rows may be arbitrary.
+        reproducible : bool (default: False)
+            The same bits on every processor, for rules without a decomposition of matrices and
+            rows of NumPy: see `Updates`, which is made with it where it is what is given.
 
         Returns
         -------
@@ -110,7 +113,10 @@ class Aggregator(Rule):
         ValueError, TypeError
             If n and f do not meet the rule's need, or the input is malformed or out of range.
         """
-        return self.step(updates, f=f, state=self.start()).vector
+        rows = updates if isinstance(updates, Updates) else (
+            Updates(updates, reproducible=reproducible)
+        )
+        return self.step(rows, f=f, state=self.start()).vector
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda for n rows, f faults and d coordinates: how resilient the averaging is.

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .exact import ordered_product
+
 
 class Geometry:
     """Inner products of n rows and the origin about a centre.
@@ -31,8 +33,12 @@ class Geometry:
     (2, array([ 9., 13.]), array([1., 1.]))
     """
 
-    def __init__(self, gram: NDArray[np.float64]) -> None:
+    reproducible = False
+    """Whether what is computed of the table is added up in one order on every processor."""
+
+    def __init__(self, gram: NDArray[np.float64], *, reproducible: bool = False) -> None:
         self._gram: NDArray[np.float64] | None = gram
+        self.reproducible = reproducible
 
     @property
     def gram(self) -> NDArray[np.float64]:
@@ -99,9 +105,11 @@ class Geometry:
         affine[height, -1] = 1.0
         # Rows that sum to one must not feel the rounding of their own sum through a far origin.
         affine[:height, -1][np.abs(affine[:height, -1]) < 1e-12] = 0.0
-        rough = squared_distances(affine @ self.gram @ affine.T)[:-1, :-1]
+        times = ordered_product if self.reproducible else np.matmul
+        rough = squared_distances(times(times(affine, self.gram), affine.T))[:-1, :-1]
         affine -= affine[int(np.argmin(majority_reach(rough)))]
-        return Geometry(symmetric(affine @ self.gram @ affine.T))
+        gram = symmetric(times(times(affine, self.gram), affine.T))
+        return Geometry(gram, reproducible=self.reproducible)
 
 
 def dot(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
+from .exact import exact_products
 from .geometry import Geometry, majority_reach, squared_distances, symmetric
 from .jit import flat_rows, kernels_for
 from .lengths import RUN, squared_lengths
@@ -50,6 +51,7 @@ class Measured(Geometry):
         table: Callable[[], NDArray[np.float64]] | None = None,
     ) -> None:
         self._gram = None
+        self.reproducible = source.reproducible
         self._source, self._mixing = source, mixing
         self._fill = table or (lambda: measure(source))
 
@@ -96,7 +98,7 @@ def measure(source: Matrix) -> NDArray[np.float64]:
     sample = source.sample(_SAMPLE_COLUMNS)
     # Float32 rows are yet to be checked. Several threads of BLAS would add up in another order.
     with np.errstate(over="ignore", invalid="ignore"), one_blas_thread:
-        sampled = source.to_numpy(inner_products(sample, _middle(sample)))[:-1, :-1]
+        sampled = source.to_numpy(_products(source, sample, _middle(sample)))[:-1, :-1]
         row = int(np.argmin(majority_reach(squared_distances(sampled))))
     gram = _gram_about(source, lambda block: block[row : row + 1, :])
     source.check(seen=bool(np.isfinite(gram).all()))
@@ -117,10 +119,11 @@ def _is_resolved(gram: NDArray[np.float64], centre: int) -> bool:
 def _gram_about(source: Matrix, centre: Callable[[Array], Array]) -> NDArray[np.float64]:
     def products(start: int, stop: int, block: Array) -> NDArray[np.float64]:  # noqa: ARG001
         with np.errstate(over="ignore", invalid="ignore"):
-            return source.to_numpy(inner_products(block, centre(block)))
+            return source.to_numpy(_products(source, block, centre(block)))
 
+    whole_runs = source.n >= TALL or source.reproducible
     total = np.zeros((source.n + 1, source.n + 1))
-    for found in source.blocks(products, None, RUN if source.n >= TALL else 1):
+    for found in source.blocks(products, None, RUN if whole_runs else 1):
         total += found
     return symmetric(total)
 
@@ -128,6 +131,12 @@ def _gram_about(source: Matrix, centre: Callable[[Array], Array]) -> NDArray[np.
 def _middle(block: Array) -> Array:
     """The lower median of every column, shape (1, width)."""
     return lower_median(block)[None, :]
+
+
+def _products(source: Matrix, block: Array, centre: Array) -> Array:
+    if source.reproducible:
+        return exact_products(about(block, centre))
+    return inner_products(block, centre)
 
 
 def inner_products(block: Any, centre: Any) -> Any:

@@ -46,10 +46,11 @@ class Mixing:
         """Whether all rows together take O(n) single rows: scaled rows, means of buckets."""
         return bool(np.count_nonzero(self.matrix) <= _LIGHT * self.width)
 
-    def then(self, stage: NDArray[np.float64]) -> Mixing:
+    def then(self, stage: NDArray[np.float64], *, ordered: bool) -> Mixing:
         """``stage @ self``: what a further stage makes of the mixed rows."""
         after = Mixing(stage)
-        return Mixing(after.rows(self.matrix) if after.is_light else stage @ self.matrix)
+        in_order = ordered or after.is_light
+        return Mixing(after.rows(self.matrix) if in_order else stage @ self.matrix)
 
     @cached_property
     def enlarges(self) -> bool:

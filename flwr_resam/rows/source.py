@@ -46,7 +46,11 @@ class Matrix:
         Of blocks and results: float32 or float64.
     xp, like
         The library, and where new arrays go.
+    reproducible : bool
+        Whether every sum is to have the same bits on every processor.
     """
+
+    reproducible = False
 
     def __init__(self, rows: Array) -> None:
         self._matrix = _as_matrix(rows)
@@ -188,6 +192,7 @@ class WithVector(Matrix):
     def __init__(self, source: Matrix, vector: Array) -> None:
         self._base = source
         self.xp, self.like, self.dtype = source.xp, source.like, source.dtype
+        self.reproducible = source.reproducible
         self._vector = self.xp.asarray(vector, **self.like)
         self.n, self.d, self.single = source.n + 1, source.d, source.single
 
