@@ -74,17 +74,19 @@ class Mixing:
         return starts.astype(np.intp), places, self.matrix[into, places]
 
     def rows(self, block: Array) -> Array:
-        """The (n', width) float64 mixed rows of an (n, width) block, added up in row order."""
+        """The (n', width) float64 mixed rows of an (n, width) block; NumPy's in row order."""
         starts, places, values = self._entries
         if (kernels := kernels_for(block)) is not None:
             out = np.empty((self.height, block.shape[1]))
             kernels.mix(*flat_rows(block), self.width, starts, places, values, out)
             return out
-        xp = array_namespace(block)
-        if self.factors is not None and not is_numpy_array(block):
-            device = {"device": block.device}
-            return xp.astype(block, xp.float64) * xp.asarray(self.factors, **device)[:, None]
-        return xp.stack([
+        if not is_numpy_array(block):
+            xp = array_namespace(block)
+            wide = xp.astype(block, xp.float64, copy=False)
+            if self.factors is not None:
+                return wide * xp.asarray(self.factors, device=block.device)[:, None]
+            return xp.matmul(xp.asarray(self.matrix, device=block.device), wide)
+        return np.stack([
             weigh(values[first:end], block, places[first:end])
             for first, end in pairwise(starts)
         ])
@@ -93,7 +95,7 @@ class Mixing:
 def weigh(
     weights: NDArray[np.float64], block: Array, places: NDArray[np.intp] | None = None
 ) -> Array:
-    """``sum_i w_i x_i`` of a block's rows, in float64 and in row order.
+    """``sum_i w_i x_i`` of a block's rows, in float64 and, of NumPy's, in row order.
 
     Parameters
     ----------
@@ -115,14 +117,14 @@ def weigh(
         out = np.empty(block.shape[1])
         kernels.weighted_sum(weights, *flat_rows(block), out)
         return out
-    xp = array_namespace(block)
     width = block.shape[1]
-    rows = range(len(weights)) if places is None else places
     if not is_numpy_array(block):
-        total = xp.zeros(width, dtype=xp.float64, device=block.device)
-        for weight, row in zip(weights, rows, strict=True):
-            total += float(weight) * xp.astype(block[int(row), :], xp.float64)
-        return total
+        xp = array_namespace(block)
+        every = np.zeros(block.shape[0])
+        every[slice(None) if places is None else places] = weights
+        wide = xp.astype(block, xp.float64, copy=False)
+        return xp.matmul(xp.asarray(every, device=block.device), wide)
+    rows = range(len(weights)) if places is None else places
     if width <= _NARROW and len(weights):
         chosen = block if places is None else block[places]
         # A prefix sum has an order, which a sum has not; and 0.0 is no -0.0.

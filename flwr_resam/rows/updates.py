@@ -36,8 +36,8 @@ class Updates:
     Raises
     ------
     ValueError, TypeError
-        If the input is not 2-d, not numeric, has no row or holds a NaN, an infinity or, in
-        float64, a number beyond 1e140.
+        If the input is not 2-d, not numeric or has no row; and, once the rows are read, if they
+        hold a NaN, an infinity or, in float64, a number beyond 1e140.
 
     Examples
     --------
