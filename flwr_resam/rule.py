@@ -96,7 +96,7 @@ class Aggregator(Rule):
         """Whether the rule compares the rows with one of the server's own, `Round.root`."""
         return False
 
-    def __call__(self, updates: Array | Updates, *, f: int) -> Array:
+    def __call__(self, updates: Array | Updates, *, f: int, reproducible: bool = False) -> Array:
         """Aggregate n rows once, without memory.
 
         Parameters
@@ -106,6 +106,9 @@ class Aggregator(Rule):
             dtype, the rest is taken as float32 (float16) or float64 (integers). Not modified.
         f : int
             How many of the rows may be arbitrary.
+        reproducible : bool (default: False)
+            The same bits on every processor, for rules without a decomposition of matrices and
+            rows of NumPy: see `Updates`, which is made with it where it is what is given.
 
         Returns
         -------
@@ -117,7 +120,10 @@ class Aggregator(Rule):
         ValueError, TypeError
             If n and f do not meet the rule's need, or the input is malformed or out of range.
         """
-        return self.step(updates, f=f, state=self.start()).vector
+        rows = updates if isinstance(updates, Updates) else (
+            Updates(updates, reproducible=reproducible)
+        )
+        return self.step(rows, f=f, state=self.start()).vector
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:
         """Lambda for n rows, f faults and d coordinates: how resilient the averaging is.

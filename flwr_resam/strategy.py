@@ -94,6 +94,9 @@ class Resam(Configured, FedAvg):
         does not cost a whole ``timeout`` in each round; infinity always waits.
     connect_timeout : float (default: 600.0)
         Seconds to wait for ``min_available_nodes`` to connect before the first round.
+    reproducible : bool (default: False)
+        Aggregate the same rows to the same bits on every processor, for rules without a
+        decomposition of matrices; those that compare rows pairwise take several times as long.
     output_dir : str, Path or None (default: None)
         A folder for ``ledger.jsonl``, which says what each node did in each round
         (``flwr-resam report FOLDER`` shows it), and for checkpoints.
@@ -164,6 +167,7 @@ class Resam(Configured, FedAvg):
         optimizer: Optimizer | None = None,
         patience: float = 10.0,
         connect_timeout: float = 600.0,
+        reproducible: bool = False,
         on_round: OnRound | None = None,
         root: Root | None = None,
         fraction_train: float = 1.0,
@@ -190,7 +194,7 @@ class Resam(Configured, FedAvg):
             connect_timeout=connect_timeout, checkpoint_every=checkpoint_every, spill=spill,
             root=root,
             fraction_train=fraction_train, fraction_evaluate=fraction_evaluate,
-            min_evaluate_nodes=min_evaluate_nodes, on_round=on_round,
+            min_evaluate_nodes=min_evaluate_nodes, on_round=on_round, reproducible=reproducible,
         )
         super().__init__(
             fraction_train, fraction_evaluate, settings.min_train_nodes, min_evaluate_nodes,

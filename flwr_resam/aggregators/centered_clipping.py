@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import check_positive, check_whole
-from ..rows.geometry import clip_factors
+from ..rows.geometry import Geometry, clip_factors
 from ..rows.updates import Updates
 from ..rule import Aggregate, Aggregator, Round
+
+_TABLE = 20  # rows for each step up to which a table costs less than a pass a step
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,8 @@ class CenteredClipping(Aggregator):
 
     ``v <- v + (1/n) sum_i (x_i - v) min(1, radius / ||x_i - v||)``, ``steps`` times; v starts
     at the output of the round before, and at 0 in the first round. The steps run on the n + 1
-    weights of v. Complexity O(n^2 d) once and O(n^2) a step. Needs n > 2f. No lambda exists:
-    rows that all lie at one point farther than ``steps * radius`` are not reached.
-    Lengths come from inner products about a row of the majority, in whose rounding a length is
-    lost that is below about 1e-8 of that row's norm.
+    weights of v. Complexity O(n d) a step or, where that is less, O(n^2 d) once. Needs n > 2f. No
+    lambda exists: rows that all lie at one point farther than ``steps * radius`` are not reached.
 
     Karimireddy, He and Jaggi, "Learning from history for Byzantine robust optimization", 2021.
 
@@ -57,20 +57,22 @@ class CenteredClipping(Aggregator):
         n = updates.n
         # One point more than the rows: the last output or, before there is one, the origin.
         around = updates if state is None else updates.with_vector(state["vector"])
-        weights = self._weights(around.geometry().gram[: n + 1, : n + 1])
-        vector = around.combine(weights[: around.n])
+        weights = self._weights(around.geometry(), n)
+        vector = around.combine(weights)
         return Aggregate(vector, weights[:n], {"vector": vector})
 
-    def _weights(self, gram: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weights of v on the rows and on the point where it starts, the last one of ``gram``."""
-        n = len(gram) - 1
-        diagonal = np.diagonal(gram)
-        weights = np.zeros(n + 1)
-        weights[n] = 1.0
+    def _weights(self, geometry: Geometry, n: int) -> NDArray[np.float64]:
+        """Weights of v on the points; what is missing to one lies on the origin.
+
+        A point past the first n is where v starts.
+        """
+        if n <= _TABLE * self.steps:
+            geometry = Geometry(geometry.gram)
+        weights = np.zeros(geometry.n)
+        weights[n:] = 1.0
         for _ in range(self.steps):
-            inner = gram @ weights
-            squared = np.maximum(weights @ inner - 2.0 * inner + diagonal, 0.0)[:n]
-            share = clip_factors(np.sqrt(squared), self.radius) / n
+            lengths = np.sqrt(geometry.squared_distances_to(weights)[:n])
+            share = clip_factors(lengths, self.radius) / n
             weights = weights * (1.0 - share.sum())
             weights[:n] += share
         return weights

@@ -21,7 +21,7 @@ class MoNNA(Aggregator):
 
     The trusted row is given by its number among the nodes asked in the first round, whether
     they answer or not; that node is the trusted one from then on. A round without a row of it
-    gives zero, with a note. Without nodes it is the number of the row. Complexity O(n^2 d).
+    gives zero, with a note. Without nodes it is the number of the row. Complexity O(n d).
     Needs n > 2f. Of rows equally far the first ones are taken.
 
     No lambda exists for every S. For sets S that hold the trusted row it is 2 f / (n - f): each
@@ -70,7 +70,7 @@ class MoNNA(Aggregator):
 
 
 def _nearest(geometry: Geometry, row: int, k: int) -> NDArray[np.float64]:
-    squared = geometry.squared_distances[row].copy()
+    squared = geometry.squared_distances_to(np.eye(1, geometry.n, row)[0])
     squared[row] = -1.0  # itself, before rows that lie on it
     weights = np.zeros(geometry.n)
     weights[np.argsort(squared, kind="stable")[:k]] = 1.0 / k

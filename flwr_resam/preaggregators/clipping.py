@@ -17,8 +17,7 @@ from ..rule import PreAggregator, Round
 class Clipping(PreAggregator):
     """Shorten each row that is longer than the radius to it: ``x min(1, radius / ||x||)``.
 
-    Complexity O(n d). Needs n >= 1. Norms come from inner products about a row of the majority, in
-    whose rounding a norm is lost that is below about 1e-8 of that row's.
+    Complexity O(n d). Needs n >= 1.
 
     Parameters
     ----------

@@ -7,27 +7,48 @@ far out, and the mean as the centre is wherever one giant row wants it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .exact import ordered_product
 
-@dataclass(frozen=True)
+
 class Geometry:
     """Inner products of n rows and the origin about a centre.
 
     Rows within the range of `Updates` have squares far within float64. Float64 rows less than
     about 1e-150 apart do not: their distance may come out as 0, as that of equal rows does.
 
-    Attributes
+    Parameters
     ----------
     gram : (n + 1, n + 1) float64
         ``<p_i - c, p_j - c>`` for the rows p_0 .. p_{n-1}, the origin p_n and the centre c.
+
+    Examples
+    --------
+    >>> geometry = Geometry(np.array([[0.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 9.0]]))
+    >>> geometry.n, geometry.squared_norms, geometry.squared_distances_to(np.array([0.5, 0.5]))
+    (2, array([ 9., 13.]), array([1., 1.]))
     """
 
-    gram: NDArray[np.float64]
+    reproducible = False
+    """Whether what is computed of the table is added up in one order on every processor."""
+
+    def __init__(self, gram: NDArray[np.float64], *, reproducible: bool = False) -> None:
+        self._gram: NDArray[np.float64] | None = gram
+        self.reproducible = reproducible
+
+    @property
+    def gram(self) -> NDArray[np.float64]:
+        """``<p_i - c, p_j - c>`` for the rows, the origin and the centre, (n + 1, n + 1)."""
+        if self._gram is None:
+            self._gram = self._table()
+        return self._gram
+
+    def _table(self) -> NDArray[np.float64]:
+        raise NotImplementedError
 
     @property
     def n(self) -> int:
@@ -53,6 +74,20 @@ class Geometry:
         """``||x_i||**2``, shape (n,)."""
         return self._squared[:-1, -1]
 
+    def squared_distances_to(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``||x_i - sum_j w_j x_j||**2``, shape (n,).
+
+        Parameters
+        ----------
+        weights : (n,) float64
+        """
+        point = np.append(weights, 1.0 - weights.sum())
+        inner = np.zeros(self.n + 1)
+        for index in np.flatnonzero(point):
+            inner += point[index] * self.gram[index]
+        squared = dot(point, inner) - 2.0 * inner + np.diagonal(self.gram)
+        return np.maximum(squared, 0.0)[: self.n]
+
     def mix(self, mixing: NDArray[np.float64]) -> Geometry:
         """The geometry of ``mixing @ rows``: M G M^T, with the weight that is left on the origin.
 
@@ -70,9 +105,16 @@ class Geometry:
         affine[height, -1] = 1.0
         # Rows that sum to one must not feel the rounding of their own sum through a far origin.
         affine[:height, -1][np.abs(affine[:height, -1]) < 1e-12] = 0.0
-        rough = squared_distances(affine @ self.gram @ affine.T)[:-1, :-1]
+        times = ordered_product if self.reproducible else np.matmul
+        rough = squared_distances(times(times(affine, self.gram), affine.T))[:-1, :-1]
         affine -= affine[int(np.argmin(majority_reach(rough)))]
-        return Geometry(symmetric(affine @ self.gram @ affine.T))
+        gram = symmetric(times(times(affine, self.gram), affine.T))
+        return Geometry(gram, reproducible=self.reproducible)
+
+
+def dot(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """``<left, right>``, added up in an order that no processor changes."""
+    return float(np.cumsum(left * right)[-1])
 
 
 def symmetric(gram: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ _WIDE = 512  # columns that are read at a time: short pieces of many rows are sl
 _TILE = 64  # columns that are sorted at a time: the rows of a tile fit in the first-level cache
 _DEEP = 128  # the same for inner products
 _LONG = 4096  # the same for weighted sums
+_RUN = 2048  # the columns whose squares are added halves upon halves
 _SIGNS = np.int32(31)
 _FLIP = np.int32(0x7FFFFFFF)
 
@@ -179,6 +180,70 @@ def weighted_sum(weights: Any, line: Any, step: int, out: Any) -> None:
             i += 1
         for t in range(stop - start):
             out[start + t] = total[t]
+
+
+@numba.njit(nogil=True, cache=True)
+def mix(
+    line: Any, step: int, n: int, starts: Any, places: Any, values: Any, out: Any
+) -> None:
+    """Row i of ``out`` is the sum of ``values[k] * row places[k]`` over its entries, in order."""
+    height, width = out.shape
+    tile, total = np.zeros((n, _DEEP)), np.empty(_DEEP)
+    for start in range(0, width, _DEEP):
+        stop = min(start + _DEEP, width)
+        for j in range(n):
+            row, kept = line[j * step + start : j * step + stop], tile[j]
+            for t in range(len(row)):
+                kept[t] = row[t]
+        for i in range(height):
+            total[:] = 0.0
+            k, end = starts[i], starts[i + 1]
+            while k + 4 <= end:
+                r0, r1, r2, r3 = tile[places[k]], tile[places[k + 1]], tile[places[k + 2]], tile[
+                    places[k + 3]]
+                w0, w1, w2, w3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+                for t in range(_DEEP):
+                    total[t] = (((total[t] + w0 * r0[t]) + w1 * r1[t]) + w2 * r2[t]) + w3 * r3[t]
+                k += 4
+            while k < end:
+                row, weight = tile[places[k]], values[k]
+                for t in range(_DEEP):
+                    total[t] += weight * row[t]
+                k += 1
+            mixed = out[i, start:stop]
+            for t in range(len(mixed)):
+                mixed[t] = total[t]
+
+
+@numba.njit(nogil=True, cache=True)
+def squared_lengths(line: Any, step: int, factors: Any, point: Any, out: Any) -> None:
+    """The sum of ``(factor_i x_i - v)**2`` over each run of columns, halves upon halves."""
+    runs, height = out.shape
+    half = _RUN // 2
+    sums = np.zeros(half)
+    for run in range(runs):
+        start = run * _RUN
+        stop = min(start + _RUN, len(point))
+        middle = min(start + half, stop)
+        for i in range(height):
+            x, v = line[i * step + start : i * step + middle], point[start:middle]
+            factor = factors[i]
+            if stop - start < _RUN:
+                sums[:] = 0.0
+            for t in range(len(v)):
+                far = factor * x[t] - v[t]
+                sums[t] = far * far
+            x, v = line[i * step + middle : i * step + stop], point[middle:stop]
+            for t in range(len(v)):
+                far = factor * x[t] - v[t]
+                sums[t] += far * far
+            left = half // 2
+            while left:
+                low, high = sums[:left], sums[left : 2 * left]
+                for t in range(left):
+                    low[t] += high[t]
+                left //= 2
+            out[run, i] = sums[0]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -46,7 +46,11 @@ class Matrix:
         Of blocks and results: float32 or float64.
     xp, like
         The library, and where new arrays go.
+    reproducible : bool
+        Whether every sum is to have the same bits on every processor.
     """
+
+    reproducible = False
 
     def __init__(self, rows: Array) -> None:
         self._matrix = _as_matrix(rows)
@@ -55,7 +59,17 @@ class Matrix:
         self.n, self.d = (int(size) for size in self._matrix.shape)
         self.single = self.xp.finfo(self._matrix.dtype).bits <= 32
         self.dtype = self.xp.float32 if self.single else self.xp.float64
-        self._refuse_out_of_range()
+        self._checked = False
+
+    def check(self, *, seen: bool = False) -> None:
+        """Raise for a NaN, an infinity or a float64 number beyond the range: one pass, once.
+
+        ``seen`` says that some other pass has shown all values to be in range.
+        """
+        if not self._checked:
+            if not seen:
+                self._refuse_out_of_range()
+            self._checked = True
 
     def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
         """The columns ``start:stop`` of all or of the chosen rows; not to be written to."""
@@ -67,27 +81,31 @@ class Matrix:
         return xp.astype(block, self.dtype, copy=False)
 
     def blocks(
-        self, visit: Callable[[int, int, Array], Result], chosen: NDArray[np.intp] | None = None
+        self,
+        visit: Callable[[int, int, Array], Result],
+        chosen: NDArray[np.intp] | None = None,
+        run: int = 1,
     ) -> Iterator[Result]:
         """Yield ``visit(start, stop, block)`` over the columns: one pass, in order.
 
-        NumPy blocks are visited by several threads.
+        NumPy blocks are visited by several threads. Each block but the last has a multiple of
+        ``run`` columns.
         """
         height = self.n if chosen is None else len(chosen)
         many = not self.like and height * self.d >= MANY
         # Compiled loops go through a block in tiles of their own.
         elements = _COMPILED if many and self.single and compiled() else _ELEMENTS
-        width = max(256, elements // max(1, height))
-        run = width * (_COMPILED // elements)
+        width = -(-max(256, elements // max(1, height)) // run) * run
+        piece = max(1, _COMPILED // max(1, width * height)) * width  # what a thread takes
 
         def at(first: int) -> list[Result]:
             results = []
-            for start in range(first, min(first + run, self.d), width):
+            for start in range(first, min(first + piece, self.d), width):
                 stop = min(start + width, self.d)
                 results.append(visit(start, stop, self.read(start, stop, chosen)))
             return results
 
-        for results in in_order(at, range(0, self.d, run), cores() if many else 1):
+        for results in in_order(at, range(0, self.d, piece), cores() if many else 1):
             yield from results
 
     def map_blocks(
@@ -155,6 +173,7 @@ class Rows(Matrix):
         self.n, self.d = len(rows), rows[0].size
         self.dtype = np.result_type(np.float32, *(row.dtype for row in rows))
         self.single = self.dtype == np.float32
+        self._checked = True
 
     def read(
         self, start: int, stop: int, chosen: NDArray[np.intp] | None = None
@@ -173,8 +192,13 @@ class WithVector(Matrix):
     def __init__(self, source: Matrix, vector: Array) -> None:
         self._base = source
         self.xp, self.like, self.dtype = source.xp, source.like, source.dtype
+        self.reproducible = source.reproducible
         self._vector = self.xp.asarray(vector, **self.like)
         self.n, self.d, self.single = source.n + 1, source.d, source.single
+
+    def check(self, *, seen: bool = False) -> None:
+        """Check the rows; the vector is the library's own."""
+        self._base.check(seen=seen)
 
     def read(self, start: int, stop: int, chosen: NDArray[np.intp] | None = None) -> Array:
         """The columns ``start:stop`` of all or of the chosen rows, the vector the last."""

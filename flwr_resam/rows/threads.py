@@ -49,7 +49,7 @@ def in_order(
     >>> list(in_order(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    with _one_blas_thread:
+    with one_blas_thread:
         if min(threads, len(items)) < 2:
             yield from map(function, items)
             return
@@ -137,7 +137,7 @@ class _BlasLimit:
                 self._limiter.restore_original_limits()
 
 
-_one_blas_thread = _BlasLimit()
+one_blas_thread = _BlasLimit()
 
 
 @lru_cache(maxsize=1)

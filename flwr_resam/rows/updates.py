@@ -13,9 +13,8 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..errors import requirement
-from .geometry import Geometry
-from .jit import flat_rows, kernels_for
-from .measure import measure
+from .measure import Measured
+from .mixing import Mixing, weigh
 from .source import Array, Matrix, Row, Rows, WithVector
 
 __all__ = ["Array", "Row", "Updates"]
@@ -29,12 +28,16 @@ class Updates:
     rows : (n, d) array, sequence of Row, or Matrix
         An array of NumPy, torch or another array-API library, the rows of a round as
         the strategy reads them from messages, or a source of blocks. Not modified.
+    reproducible : bool (default: False)
+        Take every sum over coordinates and rows in such a way that all processors give the same
+        bits, on NumPy's arrays. Inner products are then to 2^-43 of a row's largest value in 2,048
+        columns, and a table of them takes several times as long.
 
     Raises
     ------
     ValueError, TypeError
-        If the input is not 2-d, not numeric, has no row or holds a NaN, an infinity or, in
-        float64, a number beyond 1e140.
+        If the input is not 2-d, not numeric or has no row; and, once the rows are read, if they
+        hold a NaN, an infinity or, in float64, a number beyond 1e140.
 
     Examples
     --------
@@ -46,15 +49,19 @@ class Updates:
     array([1., 2.])
     """
 
-    def __init__(self, rows: Array | Sequence[Row] | Matrix) -> None:
+    def __init__(
+        self, rows: Array | Sequence[Row] | Matrix, *, reproducible: bool = False
+    ) -> None:
         self._source = _source_of(rows)
-        self._mixing: NDArray[np.float64] | None = None  # in front of the source's rows
-        self._geometry: Geometry | None = None
+        if reproducible:
+            self._source.reproducible = True
+        self._mixing: Mixing | None = None  # in front of the source's rows
+        self._geometry: Measured | None = None
 
     @property
     def n(self) -> int:
         """The number of rows, after mixing."""
-        return self._source.n if self._mixing is None else len(self._mixing)
+        return self._source.n if self._mixing is None else self._mixing.height
 
     @property
     def d(self) -> int:
@@ -62,14 +69,16 @@ class Updates:
         return self._source.d
 
     def mix(self, mixing: NDArray[np.float64]) -> Updates:
-        """Return the rows ``mixing @ self`` without computing them; the geometry comes along.
+        """Return the rows ``mixing @ self`` without computing them, nor what a table would cost.
 
         Where a row of the (n', n) float64 ``mixing`` does not sum to one, the rest of its
         weight lies on the origin, so plain scaling is a mixing too.
         """
         mixed = Updates(self._source)
-        mixed._mixing = mixing if self._mixing is None else mixing @ self._mixing
-        mixed._geometry = self.geometry().mix(mixing)
+        mixed._mixing = Mixing(mixing) if self._mixing is None else self._mixing.then(
+            mixing, ordered=self._source.reproducible
+        )
+        mixed._geometry = self.geometry().mixed(mixing, mixed._mixing)
         return mixed
 
     def with_vector(self, vector: Array) -> Updates:
@@ -95,28 +104,39 @@ class Updates:
         joined = Updates(WithVector(self._source, vector))
         if self._mixing is None:
             return joined
-        height, width = self._mixing.shape
+        height, width = self._mixing.matrix.shape
         mixing = np.zeros((height + 1, width + 1))
-        mixing[:height, :width] = self._mixing
+        mixing[:height, :width] = self._mixing.matrix
         mixing[height, width] = 1.0
         return joined.mix(mixing)
 
-    def geometry(self) -> Geometry:
-        """Measure the rows: inner products, hence norms and distances (one pass, kept)."""
+    def geometry(self) -> Measured:
+        """How the rows lie to each other: measured when it is asked for, and kept.
+
+        Norms and distances to one point take O(n d), the table O(n^2 d), and n nothing.
+        """
         if self._geometry is None:
-            self._geometry = measure(self._source)
+            self._geometry = Measured(self._source)
         return self._geometry
 
     def combine(self, weights: NDArray[np.float64]) -> Array:
         """Return the vector ``weights @ rows``, shape (d,), in the rows' dtype and library."""
-        weights = weights if self._mixing is None else weights @ self._mixing
+        mixing = self._mixing
+        weights = weights if mixing is None else weigh(weights, mixing.matrix)
         chosen = np.flatnonzero(weights)
-        source = self._source
+        # A sum of float32 rows that is finite says that all of them are.
+        source, whole = self._source, self._source.single and len(chosen) == self._source.n
+        if not whole:
+            source.check()
 
-        def weigh(block: Array) -> Array:
-            return _product(source, weights[chosen], block)
+        def sum_of(block: Array) -> Array:
+            with np.errstate(over="ignore", invalid="ignore"):  # of rows that are yet to be checked
+                return weigh(weights[chosen], block)
 
-        return source.map_blocks(weigh, chosen)
+        vector = source.map_blocks(sum_of, chosen)
+        if whole:
+            source.check(seen=bool(source.xp.all(source.xp.isfinite(vector))))
+        return vector
 
     def visit(self, function: Callable[[int, int, Array], None]) -> None:
         """Call ``function(start, stop, block)`` with the rows of each block of columns."""
@@ -126,6 +146,7 @@ class Updates:
             rows = block if mixing is None else _rounded(source, mixing, block)
             function(start, stop, rows)
 
+        source.check()
         for _ in source.blocks(call):
             pass
 
@@ -141,6 +162,7 @@ class Updates:
         def mixed(block: Array) -> Array:
             return rule(block if mixing is None else _rounded(source, mixing, block))
 
+        source.check()
         return source.map_blocks(mixed)
 
 
@@ -152,20 +174,15 @@ def _source_of(rows: Array | Sequence[Row] | Matrix) -> Matrix:
     return Matrix(rows)
 
 
-def _product(source: Matrix, weights: NDArray[np.float64], block: Array) -> Array:
-    """``weights @ block`` in float64, where the block lies."""
-    if weights.ndim == 1 and (kernels := kernels_for(block)) is not None:
-        out = np.empty(block.shape[1])
-        kernels.weighted_sum(weights, *flat_rows(block), out)
-        return out
-    xp = array_namespace(block)
-    return xp.matmul(source.asarray(weights), xp.astype(block, xp.float64, copy=False))
-
-
-def _rounded(source: Matrix, mixing: NDArray[np.float64], block: Array) -> Array:
-    """``mixing @ block``, computed in float64, in the dtype of the rows."""
-    mixed = _product(source, mixing, block)
-    if source.single and (np.abs(mixing).sum(axis=1) > 1.0 + 1e-9).any():
+def _rounded(source: Matrix, mixing: Mixing, block: Array) -> Array:
+    """The mixed rows of a block, computed in float64, in the dtype of the rows."""
+    if mixing.is_light or source.reproducible:
+        mixed = mixing.rows(block)
+    else:
+        xp = array_namespace(block)
+        wide = xp.astype(block, xp.float64, copy=False)
+        mixed = xp.matmul(source.asarray(mixing.matrix), wide)
+    if source.single and mixing.enlarges:
         limit = source.xp.finfo(source.dtype).max
         mixed = source.xp.clip(mixed, -limit, limit)
     return source.xp.astype(mixed, source.dtype, copy=False)

@@ -34,6 +34,7 @@ def aggregate(
     state: Any,
     at: Round,
     device: str | None,
+    reproducible: bool = False,
 ) -> Aggregate:
     """Aggregate the first ``learnt`` coordinates by the rule and the rest by `Median`.
 
@@ -49,10 +50,11 @@ def aggregate(
     """
     size = rows[0].size
     if learnt == size:
-        updates = Updates(on_device(rows, device))
+        updates = Updates(on_device(rows, device), reproducible=reproducible)
         return rule.step(updates, f=f, state=state, at=at)
     first = [Columns(row, 0, learnt) for row in rows]
-    done = rule.step(Updates(on_device(first, device)), f=f, state=state, at=at)
+    updates = Updates(on_device(first, device), reproducible=reproducible)
+    done = rule.step(updates, f=f, state=state, at=at)
     last = [Columns(row, learnt, size) for row in rows]
     # The median is the same for every f; a rule such as the mean may be given too large a one.
     buffers = Median()(Updates(on_device(last, device)), f=min(f, (len(rows) - 1) // 2))
@@ -91,7 +93,7 @@ def result_of(
     try:
         done = aggregate(
             rule, list(rows.values()), learnt=layout.learnt, f=f, state=run.rule_state,
-            at=at, device=settings.device,
+            at=at, device=settings.device, reproducible=settings.reproducible,
         )
     except (ArithmeticError, ValueError) as error:
         numeric = isinstance(error, ArithmeticError | np.linalg.LinAlgError)

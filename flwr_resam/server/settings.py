@@ -62,6 +62,7 @@ class Settings:
     min_train_nodes: int = 0
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 0
+    reproducible: bool = False
     on_round: OnRound | None = None
     root: Root | None = None
 
@@ -91,6 +92,7 @@ class Settings:
         self._set("optimizer", checked_optimizer(self.optimizer))
         self._set("device", checked_device(self.device))
         self._set("spill", checked_spill(self.spill, self.aggregator, self.device))
+        _check_reproducible(self.reproducible, self.device)
         self._set("seed", _seed(self.seed))
         check_whole("max_skipped_rounds", self.max_skipped_rounds, "Use 10")
         _check_fraction("fraction_train", self.fraction_train)
@@ -291,6 +293,18 @@ def check_model(arrays: object) -> None:
         raise requirement(
             "initial_arrays", "be an ArrayRecord", type(arrays).__name__,
             "Write ArrayRecord(...) of a state_dict or a list of NumPy arrays", error=TypeError,
+        )
+
+
+def _check_reproducible(reproducible: bool, device: str | None) -> None:
+    if not isinstance(reproducible, bool):
+        raise requirement(
+            "reproducible", "be True or False", repr(reproducible), "Use True", error=TypeError
+        )
+    if reproducible and device:
+        raise requirement(
+            "reproducible", "be False where torch adds up", f"device = {device!r}",
+            "Leave `device` out to aggregate with NumPy",
         )
 
 

@@ -66,8 +66,8 @@ class Odd(Mean):
         return self.found
 
 
-def found_by(rule, rows=3, asked=3):
-    settings = Settings(0, min_available_nodes=3, seed=1)
+def found_by(rule, rows=3, asked=3, **others):
+    settings = Settings(0, min_available_nodes=3, seed=1, **others)
     object.__setattr__(settings, "aggregator", rule)
     model = record(w=np.zeros(2))
     run = RunState.of(Settings(0))
@@ -111,6 +111,22 @@ def test_what_a_rule_raises_is_the_users_where_nothing_is_missing_and_no_number_
         return
     assert found_by(Odd(error), asked=asked)[0] is None
     assert f"found no result: {error}" in caplog.text
+
+
+@pytest.mark.parametrize("reproducible", [False, True])
+def test_rows_are_added_up_reproducibly_where_asked(reproducible):
+    class Asks(Mean):
+        def _step(self, updates, f, state, at):
+            found = float(updates.geometry().reproducible)
+            return Aggregate(np.full(updates.d, found), None, None)
+
+    (done, _), _ = found_by(Asks(), reproducible=reproducible)
+    assert done.vector.tolist() == [float(reproducible)] * 2
+    parts = aggregate(
+        Asks(), rows_of([[1.0, 2.0]] * 3), learnt=1, f=1, state=None, at=AT, device=None,
+        reproducible=reproducible,
+    )
+    assert parts.vector.tolist() == [float(reproducible), 2.0]
 
 
 def test_what_a_rule_remarks_is_logged(caplog):

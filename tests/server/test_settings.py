@@ -31,6 +31,8 @@ from flwr_resam.server.settings import Settings
         ({"max_skipped_rounds": "3"}, ValueError, "`max_skipped_rounds` must be a whole number"),
         ({"seed": -1}, ValueError, "`seed` must be a whole number, at least 0"),
         ({"weight_decay": -1.0}, ValueError, "at least 0"),
+        ({"reproducible": 1}, TypeError, "`reproducible` must be True or False. Found 1"),
+        ({"reproducible": True, "device": "cpu"}, ValueError, "False where torch adds up"),
         ({"device": "abacus"}, ValueError, "device that torch can use"),
     ],
 )
