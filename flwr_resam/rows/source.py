@@ -109,7 +109,10 @@ class Matrix:
             yield from results
 
     def map_blocks(
-        self, function: Callable[[Array], Array], chosen: NDArray[np.intp] | None = None
+        self,
+        function: Callable[[Array], Array],
+        chosen: NDArray[np.intp] | None = None,
+        run: int = 1,
     ) -> Array:
         """Apply ``function``, a block to its (width,) result, over all columns."""
         out = self.xp.zeros(self.d, dtype=self.dtype, **self.like)
@@ -118,7 +121,7 @@ class Matrix:
             out[start:stop] = self.xp.astype(function(block), self.dtype, copy=False)
 
         if chosen is None or len(chosen):
-            for _ in self.blocks(write, chosen):
+            for _ in self.blocks(write, chosen, run):
                 pass
         return out
 

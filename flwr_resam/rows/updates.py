@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..errors import requirement
+from .lengths import RUN
 from .measure import Measured
 from .mixing import Mixing, weigh
 from .source import Array, Matrix, Row, Rows, WithVector
@@ -133,7 +134,7 @@ class Updates:
             with np.errstate(over="ignore", invalid="ignore"):  # of rows that are yet to be checked
                 return weigh(weights[chosen], block)
 
-        vector = source.map_blocks(sum_of, chosen)
+        vector = source.map_blocks(sum_of, chosen, RUN)
         if whole:
             source.check(seen=bool(source.xp.all(source.xp.isfinite(vector))))
         return vector
