@@ -89,7 +89,7 @@ def calibrate() -> dict[str, float]:
     table = Updates(rows).geometry().rows
     share = np.full(_N, 1.0 / _N)
     return {
-        "pairs": _least(lambda: Updates(rows).geometry()) / (_N * _N * _D),
+        "pairs": _least(lambda: Updates(rows).geometry().gram) / (_N * _N * _D),
         "sort": _least(lambda: mean_between(rows, 10, _N - 10)) / (_N * log2(_N) * _D),
         "read": _least(lambda: Updates(rows).combine(share)) / (_N * _D),
         "table": _least(lambda: np.argsort(table, axis=1)) / (_N * _N * log2(_N)),

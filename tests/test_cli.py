@@ -47,6 +47,7 @@ def test_each_rule_says_what_it_costs_in_terms_that_have_a_value():
     times = {row[1].strip(): row[-2].strip() for row in rows if row[2].strip()}
     admitted = [name for name in times if name != "bulyan"]  # which 15 rows are too few for
     assert [name for name in admitted if times[name] in ("", "-")] == []
+    assert seconds("O(n^2 d)", 100, 0, 10**6, {}) > 1e-3  # ten billion products
     with pytest.raises(ValueError, match=r"`speed` has no value"):
         seconds("O(n d + speed)", 15, 5, 100, {})
     with pytest.raises(ValueError, match="is no product"):
