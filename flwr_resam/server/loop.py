@@ -30,7 +30,7 @@ from .gate import Rejection
 from .ledger import Ledger, Line
 from .log import log_metrics
 from .quorum import effective_faults
-from .rounds import RoundReport
+from .rounds import RoundReport, model_hash
 from .settings import Settings, checked_timeout
 
 _PACKAGE = __name__.partition(".")[0]
@@ -268,6 +268,7 @@ def run_rounds(
             number, dict(metrics or {}), dict(reported or {}),
             dict(result.evaluate_metrics_serverapp.get(number) or {}), tuple(run.lines),
             time.monotonic() - began,
+            model=model_hash(result.arrays) if settings.output_dir is not None else "",
         ))
     logger.log(INFO, "")
     logger.log(

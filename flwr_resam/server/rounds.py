@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -10,8 +11,12 @@ from logging import ERROR
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from flwr.app import ArrayRecord
+
 from ..json_lines import read_json_lines, rewrite_lines
 from ..wire.flower import logger
+from ..wire.npy import unpack
 from .gate import printable
 from .ledger import Line
 
@@ -35,6 +40,8 @@ class RoundReport:
         What the round took.
     run : int
         The how-manieth run of its folder.
+    model : str
+        `model_hash` of the model after the round; "" where no ``output_dir`` keeps it.
 
     Examples
     --------
@@ -50,6 +57,7 @@ class RoundReport:
     nodes: tuple[Line, ...] = ()
     seconds: float = 0.0
     run: int = 1
+    model: str = ""
 
     def numbers(self) -> dict[str, int | float]:
         """The finite metrics that are single numbers, under ``train/...`` and so on."""
@@ -60,6 +68,26 @@ class RoundReport:
             for key, value in metrics.items()
             if type(value) in (int, float) and math.isfinite(value)
         }
+
+
+def model_hash(arrays: ArrayRecord) -> str:
+    """SHA-256 of a model: each array's name, dtype, shape and bytes, in the record's order.
+
+    With it, an auditor who has the model before a round and the replies of that round can check
+    what the server made of them: see docs/ledger.md.
+
+    Examples
+    --------
+    >>> from flwr.app import Array
+    >>> model_hash(ArrayRecord({"w": Array(np.zeros(2, np.float32))}))[:8]
+    '7c5c9b93'
+    """
+    total = hashlib.sha256()
+    for name, array in arrays.items():
+        values = np.ascontiguousarray(unpack(array))
+        total.update(json.dumps([name, values.dtype.str, list(values.shape)]).encode())
+        total.update(values.reshape(-1).view(np.uint8).data if values.size else b"")
+    return total.hexdigest()
 
 
 OnRound = Callable[[RoundReport], object]

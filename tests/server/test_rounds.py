@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from flwr_resam import Resam, RoundReport
-from flwr_resam.server.rounds import ROUNDS, read_rounds
+from flwr_resam import Resam, RoundReport, parse_rule
+from flwr_resam.grids._wrapper import GridWrapper
+from flwr_resam.server.rounds import ROUNDS, model_hash, read_rounds
 from tests.support import content, record
 
 
@@ -80,3 +81,52 @@ def test_a_line_that_is_no_round_is_named(tmp_path):
 def test_numbers_are_finite_single_numbers():
     report = RoundReport(1, train={"a": 1, "b": [1.0], "c": float("inf"), "d": "x"}, evaluate={"a": 0.5})
     assert report.numbers() == {"train/a": 1, "evaluate/a": 0.5}
+
+
+class Recording(GridWrapper):
+    """Keeps the instructions and the replies of each round, as an auditor's tap does."""
+
+    def __init__(self, grid):
+        super().__init__(grid)
+        self.rounds = []
+
+    def send_and_receive(self, messages, *, timeout=None):
+        asked = list(messages)
+        replies = list(self._grid.send_and_receive(asked, timeout=timeout))
+        self.rounds.append((asked, replies))
+        return replies
+
+
+@pytest.mark.parametrize("rule", ["nnm | cwtm", "mda", "krum", "gm"])
+def test_an_auditor_comes_to_the_same_model(federation, tmp_path, rule):
+    generator, models = np.random.default_rng(0), []
+
+    def reply(message, i):
+        return content(record(w=generator.normal(size=50).astype(np.float32)), key="momentum")
+
+    settings = {"num_malicious_nodes": 1, "fraction_evaluate": 0.0, "aggregator": parse_rule(rule),
+                "reproducible": True, "learning_rate": 0.5, "weight_decay": 0.01}
+    grid = Recording(federation(reply, 7))
+    Resam(**settings, output_dir=tmp_path).start(
+        grid, record(w=np.zeros(50, np.float32)), 3,
+        evaluate_fn=lambda number, arrays: models.append(arrays.copy()),
+    )
+    hashes = [report.model for report in read_rounds(tmp_path)]
+    assert hashes == [model_hash(model) for model in models[1:]]
+    assert len(set(hashes)) == 3
+    for number, (asked, replies) in enumerate(grid.rounds, start=1):
+        auditor = Resam(**settings)
+        auditor._run.sent(models[number - 1], asked, auditor.settings)
+        model, _ = auditor.aggregate_train(number, replies)
+        assert model_hash(model) == hashes[number - 1]
+        liar = Resam(**settings | {"learning_rate": 0.4})
+        liar._run.sent(models[number - 1], asked, liar.settings)
+        assert model_hash(liar.aggregate_train(number, replies)[0]) != hashes[number - 1]
+
+
+def test_a_model_hash_tells_names_dtypes_and_shapes_apart():
+    zeros = np.zeros(4, np.float32)
+    same = [record(w=zeros), record(v=zeros), record(w=zeros.view(np.int32)), record(w=zeros.reshape(2, 2)),
+            record(w=zeros[:2], v=zeros[2:])]
+    assert len({model_hash(each) for each in same}) == len(same)
+    assert model_hash(record(w=zeros)) == model_hash(record(w=zeros.copy()))
