@@ -93,7 +93,7 @@ def choose(runs: Sequence[Run]) -> Choice:
     """Choose by maximin: the best of the worst cases over the attacks.
 
     Each beta gets a rate of its own, so that none is compared at the rate of another; all rules
-    share it. Of equal ones the first that was tried.
+    share it. Of equal ones the smallest, whatever order they were run in.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def choose(runs: Sequence[Run]) -> Choice:
         ends = found.setdefault(place, {}).setdefault(str(config["attack"]), [])
         ends.append(0.0 if run.diverged else run.accuracy)
     worst = []
-    for place, attacks in found.items():
-        means = {attack: fmean(ends) for attack, ends in attacks.items()}
+    for place, attacks in sorted(found.items()):
+        means = {attack: fmean(ends) for attack, ends in sorted(attacks.items())}
         attack = min(means, key=means.__getitem__)
         worst.append(Worst(*place, attack, round(means[attack], 6)))
     rates: dict[float, float] = {}
@@ -123,7 +123,7 @@ def choose(runs: Sequence[Run]) -> Choice:
         for each in worst:
             if each.beta == beta:
                 by_rate.setdefault(each.learning_rate, []).append(each.accuracy)
-        rates[beta] = max(by_rate, key=lambda rate: fmean(by_rate[rate]))
+        rates[beta] = max(sorted(by_rate), key=lambda rate: fmean(by_rate[rate]))
     betas: dict[str, float] = {}
     for rule in dict.fromkeys(each.aggregator for each in worst):
         own = [
