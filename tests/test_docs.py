@@ -123,3 +123,9 @@ def test_the_walk_names_every_file_that_a_round_enters():
     walk = section("One round")
     assert len(entered) > 25
     assert sorted(name for name in entered if f"`{name}`" not in walk) == []
+
+
+def test_every_name_is_spelt_out():
+    words = (PROJECT / "docs" / "words.md").read_text(encoding="utf-8")
+    said = set(re.findall(r"`([^`]+)`", words))
+    assert [name for all_ in (AGGREGATORS, PREAGGREGATORS, ATTACKS) for name in all_ if name not in said] == []
