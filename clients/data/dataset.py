@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -97,6 +98,29 @@ class Source(Hashable, Protocol):
 
     def download(self, root: Path) -> None:
         """Get it from the network into ``root``."""
+
+
+class OfAnySize(ABC):
+    """A source whose sizes are known when it has been read, wherever the experiments' data lie."""
+
+    @property
+    def model(self) -> str:
+        """A multilayer perceptron of the size that the data ask for."""
+        data = self.read(Path())
+        return f"mlp(inputs={np.prod(self.shape, dtype=int)}, classes={data.classes})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return self.read(Path()).train_x.shape[1:]
+
+    def check(self, root: Path) -> None:
+        """Raise a ValueError or ImportError unless it can be read, by reading it."""
+        self.read(root)
+
+    @abstractmethod
+    def read(self, root: Path) -> Dataset:
+        """Read it, once a process."""
 
 
 def not_found(name: str, wanted: Path, cure: str) -> Exception:

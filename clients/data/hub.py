@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.data.dataset import Dataset
+from clients.data.dataset import Dataset, OfAnySize
 from flwr_resam.errors import requirement
 
 PREFIX = "hub:"
 
 
 @dataclass(frozen=True)
-class Hub:
+class Hub(OfAnySize):
     """Splits ``train`` and ``test``, of which one column is the label and the rest the example.
 
     The label is the column of class labels, or that named ``label``. An example is the one
@@ -25,21 +25,6 @@ class Hub:
     """
 
     name: str
-
-    @property
-    def model(self) -> str:
-        """A multilayer perceptron of the size that the data set asks for."""
-        data = self.read(Path())
-        return f"mlp(inputs={np.prod(self.shape, dtype=int)}, classes={data.classes})"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one example."""
-        return self.read(Path()).train_x.shape[1:]
-
-    def check(self, root: Path) -> None:
-        """Raise a ValueError or ImportError unless it can be read, by reading it."""
-        self.read(root)
 
     def read(self, root: Path) -> Dataset:
         """Read it from where the `datasets` library keeps what it has downloaded."""

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.data.dataset import Dataset, no_download
+from clients.data.dataset import Dataset, OfAnySize, no_download
 from flwr_resam.errors import requirement
 
 SUFFIX = ".npz"
 
 
 @dataclass(frozen=True)
-class Npz:
+class Npz(OfAnySize):
     """What `numpy.savez` wrote: ``train_x``, ``train_y``, ``test_x`` and ``test_y``.
 
     Examples are numbers, labels whole numbers from 0 on. A device's own file, which only trains,
@@ -25,21 +25,6 @@ class Npz:
     """
 
     path: str
-
-    @property
-    def model(self) -> str:
-        """A multilayer perceptron of the size that the file asks for."""
-        data = self.read(Path())
-        return f"mlp(inputs={np.prod(self.shape, dtype=int)}, classes={data.classes})"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one example."""
-        return self.read(Path()).train_x.shape[1:]
-
-    def check(self, root: Path) -> None:
-        """Raise a ValueError unless the file is there, by its whole path, and can be read."""
-        self.read(root)
 
     def read(self, root: Path) -> Dataset:
         """Read the file, once a process for each time that it changes."""

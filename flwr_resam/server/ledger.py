@@ -109,18 +109,25 @@ class Ledger:
 
     def add(self, lines: Sequence[Line]) -> None:
         """Write the lines of one round."""
-        if self._path is None:
-            return
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(_json(replace(line, run=self.run)) for line in lines))
-        except OSError as error:
-            logger.log(ERROR, "The ledger ends here, and the run goes on: %s", error)
-            self._path = None
+        text = "".join(_json(replace(line, run=self.run)) for line in lines)
+        self._path = appended(self._path, text, "The ledger")
 
     def close(self) -> None:
         """Let another run have the folder."""
         self._lock.release()
+
+
+def appended(path: Path | None, text: str, what: str) -> Path | None:
+    """Append to a file of a run; None, for the rest of the run, where the disk does not take it."""
+    if path is None:
+        return None
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        logger.log(ERROR, "%s ends here, and the run goes on: %s", what, error)
+        return None
+    return path
 
 
 def read_ledger(folder: Path) -> list[Line]:
@@ -161,10 +168,12 @@ def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> li
         nodes, sent = list(rows), list(rows.values())
         lengths = distances(sent, done.vector)
         apart = dict(zip(nodes, _over_median(lengths), strict=True))
-        twins = {
-            nodes[row]: nodes[other] for row, other in enumerate(duplicates(sent, lengths.tolist()))
-            if other is not None and np.median(lengths) > 0.0  # most rows are one: nothing to tell
-        }
+        if np.median(lengths) > 0.0:  # else most rows are one, and there is nothing to tell
+            same = duplicates(sent, lengths.tolist())
+            twins = {
+                node: nodes[other] for node, other in zip(nodes, same, strict=True)
+                if other is not None
+            }
         if done.weights is not None:
             share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
     for node in intake.asked:

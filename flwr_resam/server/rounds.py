@@ -18,7 +18,7 @@ from ..json_lines import read_json_lines, rewrite_lines
 from ..wire.flower import logger
 from ..wire.npy import unpack
 from .gate import printable
-from .ledger import Line
+from .ledger import Line, appended
 
 ROUNDS = "rounds.jsonl"
 
@@ -114,14 +114,7 @@ class Rounds:
 
     def add(self, report: RoundReport) -> None:
         """Write one round; a disk that is full ends the file and not the run."""
-        if self._path is None:
-            return
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_json(report))
-        except OSError as error:
-            logger.log(ERROR, "%s ends here, and the run goes on: %s", ROUNDS, error)
-            self._path = None
+        self._path = appended(self._path, _json(report), ROUNDS)
 
 
 def read_rounds(folder: Path) -> list[RoundReport]:
