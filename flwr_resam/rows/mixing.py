@@ -64,7 +64,7 @@ class Mixing:
             return None
         diagonal = np.diagonal(self.matrix)
         alone = np.count_nonzero(self.matrix) == np.count_nonzero(diagonal)
-        return np.ascontiguousarray(diagonal) if alone else None
+        return diagonal.copy() if alone else None  # a view can't be written to
 
     @cached_property
     def _entries(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
