@@ -36,7 +36,7 @@ def chosen(model: str, dataset: str) -> str:
     """
     source = data.named(dataset)
     name = model or source.model
-    taken = _model(name).shape
+    taken = named(name).shape
     if taken not in (source.shape, (math.prod(source.shape),)):
         fit = [other for other, each in MODELS.items() if each.shape == source.shape]
         sized = f"mlp(inputs={math.prod(source.shape)}, classes=...)"
@@ -49,18 +49,22 @@ def chosen(model: str, dataset: str) -> str:
 
 def build(name: str, seed: int) -> nn.Module:
     """Build a model with the initial parameters that the seed gives."""
+    return _made(named(name), seed)
+
+
+def _made(model: Model | Sized, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _model(name).make()
+        return model.make()
 
 
-def empty(name: str) -> nn.Module:
+def empty(model: str | Model | Sized) -> nn.Module:
     """Build a model whose parameters are still to be loaded.
 
     Not on the meta device, which would draw nothing for them: the first use of that imports half
     a second of PyTorch, in every process of a federation, and no later one is faster for it.
     """
-    return channels_last(build(name, seed=0))
+    return channels_last(_made(named(model) if isinstance(model, str) else model, seed=0))
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -116,6 +120,11 @@ class Sized(Named):
             if getattr(self, field.name) < 1:
                 raise requirement(field.name, "be at least 1", getattr(self, field.name), "Use 10")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its inputs, as one line."""
+        return (self.inputs,)
+
     def make(self) -> nn.Module:
         """Return the network."""
         raise NotImplementedError
@@ -147,12 +156,9 @@ class Mlp(Sized):
         )
 
 
-def _model(name: str) -> Model:
+def named(name: str) -> Model | Sized:
     """The model of a name, or of a name with sizes such as ``mlp(inputs=13, classes=3)``."""
-    if name.partition("(")[0].strip() not in SIZED:
-        return MODELS[name]
-    sized = parse_item(name, SIZED)
-    return Model(sized.make, (sized.inputs,))
+    return MODELS[name] if name.partition("(")[0].strip() not in SIZED else parse_item(name, SIZED)
 
 
 SIZED: Registry[Sized] = Registry("sized model", Sized, [Linear, Mlp])

@@ -91,7 +91,7 @@ def _train(
 ) -> Training:
     dataset = data.load(settings.dataset, settings.data_dir, settings.validation_share)
     with _one_at_a_time:
-        model = _layers(models.chosen(settings.model, settings.dataset))
+        model = _layers(models.named(models.chosen(settings.model, settings.dataset)))
     device = settings.device or "cpu"
     state = state_dict(arrays, device)
     parameters = dict(model.named_parameters())
@@ -122,8 +122,11 @@ def _train(
 
 
 @lru_cache(maxsize=1)
-def _layers(model: str) -> nn.Module:
-    """What a model is made of: nothing is trained in it, so that a process needs it once."""
+def _layers(model: models.Model | models.Sized) -> nn.Module:
+    """What a model is made of: nothing is trained in it, so that a process needs it once.
+
+    Another model that is registered by the same name is another one here.
+    """
     return models.empty(model).train()
 
 

@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from clients import data, models
@@ -78,8 +79,6 @@ def test_each_command_line_takes_plugins(tmp_path, monkeypatch):
     assert "Found no module `no_such_module`" in done.output
 
 
-# Ray leaves a process that it has ended for Python to find, here or in a later test.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_sweep_on_ray_runs_it_in_its_workers(tmp_path, monkeypatch):
     monkeypatch.chdir(PROJECT)
     experiments = read_grid(OWN.with_name("grid.toml"), {"num-rounds": 2, "aggregator": "winsorized"})
@@ -105,6 +104,17 @@ def test_flowers_engine_gives_the_model_of_one_process(tmp_path):
     run_on_flower(Experiment.default({**SETTINGS, "output-dir": str(tmp_path)}), lambda _: None)
     digest = read_summary(tmp_path)["model-sha256"]
     assert digest == run_in_process(Experiment.default(SETTINGS)).digest
+
+
+def test_a_model_that_takes_the_name_of_another_is_the_one_trained(monkeypatch):
+    """As a cell that is run again registers it."""
+    plugins.load(str(OWN))
+    experiment = Experiment.default({**SETTINGS, "num-rounds": 1})
+    run_in_process(experiment)
+    monkeypatch.setitem(
+        models.MODELS, "wine-linear", models.Model(lambda: nn.Sequential(nn.Linear(13, 3)), (13,))
+    )
+    assert run_in_process(experiment).arrays.keys() == {"0.weight", "0.bias"}
 
 
 def test_where_the_file_lies_makes_no_other_run():

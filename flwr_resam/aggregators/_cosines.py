@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows.geometry import Geometry
+from ..rows.geometry import Geometry, strips
 
 _ROUNDING = 16.0 * np.finfo(np.float64).eps
 
@@ -25,19 +25,22 @@ def cosine_distances(geometry: Geometry) -> NDArray[np.float64]:
     >>> cosine_distances(Updates(rows).geometry())[0]
     array([0., 0., 1., 2., 1.])
     """
-    squared, norms = geometry.squared_distances, np.sqrt(geometry.squared_norms)
-    product = norms[:, None] * norms[None, :]
-    longer = np.maximum(norms[:, None], norms[None, :])
-    difference = np.abs(norms[:, None] - norms[None, :])
-    apart = squared - difference**2
-    apart[apart <= _ROUNDING * (squared + np.sqrt(squared) * longer)] = 0.0
-    found, there = np.ones_like(apart), product > 0.0
-    near = there & (difference <= 0.5 * longer)
-    found[near] = apart[near] / (2.0 * product[near])
-    gram, n = geometry.gram, geometry.n
-    inner = gram[:n, :n] - gram[:n, n:] - gram[n:, :n] + gram[n, n]
-    other = there & ~near
-    found[other] = 1.0 - inner[other] / product[other]
-    found[other & (found <= 4.0 * _ROUNDING)] = 0.0
+    squared, gram, n = geometry.squared_distances, geometry.gram, geometry.n
+    norms = np.sqrt(geometry.squared_norms)
+    found = np.ones_like(squared)
+    for rows in strips(n):
+        some = norms[rows, None]
+        product, longer = some * norms[None, :], np.maximum(some, norms[None, :])
+        difference = np.abs(some - norms[None, :])
+        apart = squared[rows] - difference**2
+        apart[apart <= _ROUNDING * (squared[rows] + np.sqrt(squared[rows]) * longer)] = 0.0
+        there = product > 0.0
+        near = there & (difference <= 0.5 * longer)
+        far = there & ~near
+        inner = gram[:n][rows, :n] - gram[:n][rows, n:] - gram[n:, :n] + gram[n, n]
+        of_rows = found[rows]
+        of_rows[near] = apart[near] / (2.0 * product[near])
+        of_rows[far] = 1.0 - inner[far] / product[far]
+        of_rows[far & (of_rows <= 4.0 * _ROUNDING)] = 0.0
     np.fill_diagonal(found, 0.0)
-    return np.asarray(np.minimum(found, 2.0))
+    return np.minimum(found, 2.0, out=found)

@@ -7,12 +7,15 @@ far out, and the mean as the centre is wherever one giant row wants it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .exact import ordered_product
+
+_STRIP = 64  # rows of a table
 
 
 class Geometry:
@@ -62,7 +65,8 @@ class Geometry:
 
     @cached_property
     def _squared(self) -> NDArray[np.float64]:
-        return np.maximum(squared_distances(self.gram), 0.0)
+        squared = squared_distances(self.gram)
+        return np.maximum(squared, 0.0, out=squared)
 
     @property
     def squared_distances(self) -> NDArray[np.float64]:
@@ -117,22 +121,37 @@ def dot(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     return float(np.cumsum(left * right)[-1])
 
 
+def strips(height: int) -> Iterator[slice]:
+    """The rows of a table, a few at a time: what is computed of a strip stays in the cache."""
+    for start in range(0, height, _STRIP):
+        yield slice(start, start + _STRIP)
+
+
 def symmetric(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The table with both triangles equal to the bit."""
-    return np.asarray(0.5 * gram + 0.5 * gram.T)
+    """The table with both triangles equal to the bit: the mean of the two, in place."""
+    for rows in strips(len(gram)):
+        mean = 0.5 * gram[rows, rows.start :] + 0.5 * gram[rows.start :, rows].T
+        gram[rows, rows.start :] = mean
+        gram[rows.start :, rows] = mean.T
+    return gram
 
 
 def squared_distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """``||p_i - p_j||**2`` from the inner products; rounding may leave it below zero."""
     diagonal = np.diagonal(gram)
-    squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
+    squared = np.add.outer(diagonal, diagonal)
+    for rows in strips(len(gram)):
+        squared[rows] -= 2.0 * gram[rows]
     np.fill_diagonal(squared, 0.0)
     return np.asarray(squared)
 
 
 def majority_reach(squared: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared radius around each row that holds more than half of the rows, itself included."""
-    return np.asarray(np.sort(squared, axis=1)[:, len(squared) // 2])
+    middle = len(squared) // 2
+    return np.concatenate([
+        np.partition(squared[rows], middle, axis=1)[:, middle] for rows in strips(len(squared))
+    ])
 
 
 def clip_factors(lengths: NDArray[np.float64], limit: float) -> NDArray[np.float64]:

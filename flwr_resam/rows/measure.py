@@ -15,7 +15,7 @@ from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
 from .exact import exact_products
-from .geometry import Geometry, majority_reach, squared_distances, symmetric
+from .geometry import Geometry, majority_reach, squared_distances, strips, symmetric
 from .jit import flat_rows, kernels_for
 from .lengths import RUN, squared_lengths
 from .mixing import Mixing
@@ -110,9 +110,12 @@ def _is_resolved(gram: NDArray[np.float64], centre: int) -> bool:
     gram = gram[:-1, :-1]
     # What is left of a difference of large numbers is noise; here it counts as that much.
     diagonal = np.diagonal(gram)
-    noise = 1e-13 * (diagonal[:, None] + diagonal[None, :])
-    np.fill_diagonal(noise, 0.0)
-    reach = majority_reach(np.maximum(squared_distances(gram), noise))
+    squared = squared_distances(gram)
+    for rows in strips(len(gram)):
+        noise = 1e-13 * (diagonal[rows, None] + diagonal[None, :])
+        np.maximum(squared[rows], noise, out=squared[rows])
+    np.fill_diagonal(squared, 0.0)
+    reach = majority_reach(squared)
     return bool(reach[centre] <= _GOOD_ENOUGH**2 * reach.min())
 
 

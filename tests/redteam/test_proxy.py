@@ -286,8 +286,7 @@ def test_supernodes_train_through_the_proxy_and_it_ends_with_them(tmp_path):
     def started(federation):
         doors.append(federation.door != federation.superlink_address)
         for node in federation._nodes.values():
-            command = psutil.Process(node.pid).cmdline()
-            doors.append(federation.door in command)
+            doors.append(federation.door in node.args)
         nginx.append(psutil.Process(federation._proxy.pid))
         nginx.extend(nginx[0].children())
 

@@ -558,8 +558,6 @@ def test_one_seed_has_no_spread(tmp_path):
     assert "±" not in table
 
 
-# Ray leaves a process that it has ended at once for Python to find.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_sweep_asks_ray_for_gpus_that_are_there(tmp_path):
     experiments = read_grid(grid(tmp_path))[:1]
     with pytest.raises(ValueError, match=r"`gpus` must be at most what one machine has\. Found 99, of"):
