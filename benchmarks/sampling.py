@@ -1,4 +1,4 @@
-"""What helps where nodes are asked rarely: momentum, local steps or larger batches.
+"""What helps where nodes are asked rarely: momentum, local steps, larger batches, clipping.
 
 ``python -m benchmarks.sampling`` goes on where it ended, and writes results/sampling.jsonl and .md.
 11 nodes are asked in each round: 5 Byzantine ones, always, which is the worst
@@ -42,16 +42,20 @@ class Way:
     honest: int
     local_steps: int = 1
     batch_size: int = 16
+    before: str = ""  # a pre-aggregator at the server
 
     def __str__(self) -> str:
         work = f", {self.local_steps} local steps" if self.local_steps > 1 else ""
         work += f", batches of {self.batch_size}" if self.batch_size > 16 else ""
+        work += f", behind `{self.before}`" if self.before else ""
         return f"beta = {self.beta:g}{work}"
 
 
 # Without momentum, and with one distribution, it is all the same of how many nodes they are drawn.
 WAYS = (
     Way(0.0, 600), Way(0.0, 600, local_steps=10), Way(0.0, 600, batch_size=160),
+    # Rows that the server clips, to a length given, or to that of another row.
+    *(Way(0.0, 600, local_steps=10, before=stage) for stage in ("clipping(radius=0.3)", "arc")),
     *(Way(beta, honest) for honest in (600, 60, 6) for beta in (0.9, 0.99)),
 )
 
@@ -104,8 +108,9 @@ class _HonestDrawn(Resam):
 
 def measure(rule: str, attack: str, way: Way, seed: int) -> Run:
     """Train, and measure."""
+    whole = f"{way.before} | {rule}" if way.before else rule
     experiment = Experiment.default({
-        "aggregator": rule, "attack": attack, "beta": way.beta, "seed": seed,
+        "aggregator": whole, "attack": attack, "beta": way.beta, "seed": seed,
         "num-nodes": way.honest + LIARS, "num-malicious-nodes": LIARS, "num-rounds": ROUNDS,
         "learning-rate": RATE, "batch-size": way.batch_size, "local-steps": way.local_steps,
         "local-learning-rate": RATE / way.local_steps,
@@ -115,7 +120,7 @@ def measure(rule: str, attack: str, way: Way, seed: int) -> Run:
     if adversaries := experiment.adversaries():
         grid = AdversarialGrid(grid, adversaries, seed=seed)
     strategy = _HonestDrawn(
-        LIARS, parse_rule(rule), RATE, seed=seed, min_available_nodes=ASKED, fraction_evaluate=0.0
+        LIARS, parse_rule(whole), RATE, seed=seed, min_available_nodes=ASKED, fraction_evaluate=0.0
     )
     strategy.honest = []
     with together([strategy.honest]):  # the six compute in one pass, whichever they are

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flwr.app import ArrayRecord
+
 from clients import models
 from clients.app import app as client_app
 from clients.bad_replies.messages import SILENCE
@@ -28,6 +30,7 @@ def run_in_process(
     on_evaluation: Callable[[Evaluation], None] = lambda _: None,
     *,
     batched: bool = False,
+    on_model: Callable[[int, ArrayRecord], None] = lambda _round, _arrays: None,
 ) -> Outcome:
     """Run the experiment on an `InProcessGrid`.
 
@@ -45,7 +48,7 @@ def run_in_process(
     _check_silence(experiment)
     grid, groups = nodes_of(experiment, batched=batched)
     with together(groups):
-        return run(experiment, grid, on_evaluation)
+        return run(experiment, grid, on_evaluation, on_model)
 
 
 def nodes_of(

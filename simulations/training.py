@@ -48,8 +48,12 @@ def run(
     experiment: Experiment,
     grid: Grid,
     on_evaluation: Callable[[Evaluation], None] = lambda _: None,
+    on_model: Callable[[int, ArrayRecord], None] = lambda _round, _arrays: None,
 ) -> Outcome:
-    """Run one experiment and, where it names an output folder, record it there."""
+    """Run one experiment and, where it names an output folder, record it there.
+
+    Each model that is evaluated is shown to ``on_model``, with its round.
+    """
     nodes = PartitionedGrid(grid, experiment.num_nodes, experiment.connect_timeout)
     strategy = Resam(
         num_malicious_nodes=experiment.num_malicious_nodes,
@@ -91,6 +95,7 @@ def run(
             evaluation = Evaluation(server_round, score, loss, time.monotonic() - started, rate)
             recorder.add(evaluation)
             on_evaluation(evaluation)
+            on_model(server_round, arrays)
             metrics = MetricRecord({"accuracy": score, "loss": loss})
             if rate is not None:
                 metrics["attack-success-rate"] = rate

@@ -1,4 +1,4 @@
-"""`run`, `compare` and `worst`: single experiments and small sets of them."""
+"""`run`, `compare`, `worst` and `heterogeneity`: single experiments and small sets of them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from simulations.commands.shared import (
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import Experiment
 from simulations.figures import Curve, accuracy_over_rounds
+from simulations.heterogeneity import bounds, measure
 from simulations.in_process import run_in_process
 from simulations.results import Evaluation, read_evaluations, read_summary
 from simulations.worst import NO_ATTACK, as_table, candidates, read_trials, search
@@ -140,6 +141,41 @@ def worst(
     if reached:
         best = max(reached, key=lambda attack: reached[attack])
         console.print(f"Most successful with a goal of its own: {best}, {reached[best]:.1%}")
+
+
+def heterogeneity(
+    output_dir: OutputDir = Path("results/heterogeneity"),
+    run_config: RunConfig = None,
+    points: Annotated[int, typer.Option(min=2, help="Models on the way to look at.")] = 11,
+) -> None:
+    """How far honest nodes' data make them differ: G and B along a run, and what they imply."""
+    experiment = read_experiment(run_config, output_dir)
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    console.print(f"{describe(experiment)}, partition {experiment.partition}")
+    with progress_bar() as progress:
+        task = progress.add_task(name_of(experiment), total=experiment.num_rounds)
+
+        def show(evaluation: Evaluation) -> None:
+            progress.update(task, completed=evaluation.round)
+
+        with user_errors():
+            spreads = measure(experiment, points, show)
+    table = Table("round", "||grad||^2", "mean ||grad_i - grad||^2")
+    for each in spreads:
+        table.add_row(str(each.round), f"{each.gradient:.3g}", f"{each.difference:.3g}")
+    console.print(table)
+    n, f = experiment.num_nodes, experiment.num_malicious_nodes
+    table = Table("G^2", "B^2", "f / (n - 2f) G^2", "f / n below 1 / (2 + B^2)")
+    for found in bounds(spreads):
+        table.add_row(
+            f"{found.g_squared:.3g}", f"{found.b_squared:.3g}", f"{found.floor(n, f):.2g}",
+            f"{'yes' if f / n < found.breakdown else 'no'}: {f / n:.3f}, {found.breakdown:.3f}",
+        )
+    console.print(table)
+    console.print(
+        "At the models above, the second column is at most G^2 + B^2 times the first, for each "
+        "of these pairs. A theorem asks that of all models: this is an estimate."
+    )
 
 
 def _in_process(experiment: Experiment, label: str, progress: Progress) -> list[Evaluation]:
