@@ -12,6 +12,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Callable
+from copy import deepcopy
 from math import comb
 from typing import Any
 
@@ -69,6 +70,14 @@ def _byzfl(rule: str, n: int, f: int) -> list[Peer]:
         "caf": (lambda: rules.CAF(f), False),
         "monna(trusted=0)": (lambda: rules.MoNNA(f, 0), True),
         "cc(radius=10.0, steps=3)": (lambda: rules.CenteredClipping(None, 3, 10.0), True),
+        # These two write into what they are given.
+        "arc | mean": (lambda: lambda x: rules.Average()(before.ARC(f)(deepcopy(x))), True),
+        "clipping(radius=10.0) | mean": (
+            lambda: lambda x: rules.Average()(before.Clipping(10.0)(deepcopy(x))), True,
+        ),
+        "bucketing | mean": (  # of buckets that it draws
+            lambda: lambda x: rules.Average()(before.Bucketing(max(1, n // (2 * f)))(x)), False,
+        ),
         "nnm | mean": (lambda: lambda x: rules.Average()(before.NNM(f)(x)), True),
         "nnm | cwtm": (lambda: lambda x: rules.TrMean(f)(before.NNM(f)(x)), True),
         "nnm | gm": (lambda: lambda x: rules.GeometricMedian()(before.NNM(f)(x)), False),

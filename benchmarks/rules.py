@@ -24,7 +24,8 @@ from flwr_resam import parse_rule
 RULES = [
     "mean", "cwmed", "cwtm", "meamed", "phocas", "signmajority", "bulyan", "krum", "krum*",
     "multikrum", "mda", "gm", "gmom", "cge", "cc(radius=10.0, steps=3)", "monna(trusted=0)",
-    "sever", "rge", "caf", "nnm | mean", "nnm | gm", "nnm | cwtm",
+    "sever", "rge", "caf", "arc | mean", "clipping(radius=10.0) | mean", "bucketing | mean",
+    "nnm | mean", "nnm | gm", "nnm | cwtm",
 ]
 OURS, PLAIN, FLOOR = "flwr-resam", "flwr-resam, NumPy alone", "floor"
 

@@ -32,6 +32,7 @@ RESULTS = Path(__file__).parent / "results" / "sampling.jsonl"
 ASKED, LIARS, ROUNDS, RATE = 11, 5, 300, 0.5
 ATTACKS = ("none", "foe(epsilon=0.1)", "alie(z=1.5)")
 RULES = ("mda", "nnm | cwtm")
+_APART = 3
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def read() -> list[Run]:
 
 
 def table(runs: Iterable[Run]) -> str:
-    """Means over the seeds, in per cent."""
+    """Means over the seeds, and the least where they are apart, in per cent."""
     runs = list(runs)
     heads = [f"`{rule}`, {attack}".replace("|", "\\|") for rule, attack in product(RULES, ATTACKS)]
     lines = [f"| 6 honest of | nodes send | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
@@ -146,14 +147,21 @@ def table(runs: Iterable[Run]) -> str:
         cells = list(_cells(runs, way))
         lines.append(f"| {way.honest} | {way} | {' | '.join(cells)} |")
     seeds = len({run.seed for run in runs})
-    head = f"Accuracy on digits after {ROUNDS} rounds in %, seeds: {seeds}."
+    head = (
+        f"Accuracy on digits after {ROUNDS} rounds in %, mean over {seeds} seed(s), with the least "
+        f"in brackets where it is {_APART} points lower."
+    )
     return "\n".join([head, "", *lines, ""])
 
 
 def _cells(runs: list[Run], way: Way) -> Iterator[str]:
     for rule, attack in product(RULES, ATTACKS):
         found = [r.accuracy for r in runs if (r.rule, r.attack, r.way) == (rule, attack, way)]
-        yield f"{100 * fmean(found):.0f}" if found else "-"
+        if not found:
+            yield "-"
+            continue
+        mean, least = 100 * fmean(found), 100 * min(found)
+        yield f"{mean:.0f}" + (f" ({least:.0f})" if mean - least >= _APART else "")
 
 
 def main(seeds: int) -> None:
