@@ -2,10 +2,13 @@
 
 import itertools
 import math
+from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
 
+from benchmarks import sampling
 from flwr_resam.aggregators import Bulyan
 from flwr_resam.sampling_odds import (
     _tail,
@@ -15,6 +18,7 @@ from flwr_resam.sampling_odds import (
     most_byzantine,
     sampling_failure,
 )
+from simulations.experiment import PROJECT
 
 SMALL = [(nodes, byzantine, n) for nodes in range(1, 9) for byzantine in range(nodes + 1) for n in range(1, nodes + 1)]
 
@@ -94,3 +98,31 @@ def test_what_can_not_be_is_told(wrong, told):
 def test_more_than_there_are_can_not_be_asked():
     with pytest.raises(ValueError, match="`n` must be at most the number of nodes"):
         sampling_failure(10, 2, 11, 3)
+
+
+def test_what_choosing_says_of_rare_asking_is_what_was_measured():
+    text = (PROJECT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    runs = sampling.read()
+    ways = {
+        "one gradient": sampling.Way(0.0, 600), "momentum, beta = 0.9": sampling.Way(0.9, 600),
+        "ten local steps, beta = 0": sampling.Way(0.0, 600, local_steps=10),
+    }
+    seen = 0
+    for label, way in ways.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {label} |")]
+        cells = [cell.strip() for cell in line.strip("|").split("|")][1:]
+        columns = [("mda", ""), ("mda", "arc"), ("nnm | cwtm", "")]
+        for cell, (rule, before) in zip(cells, columns, strict=True):
+            if cell == "not run":
+                continue
+            shown = []
+            for attack in ("foe(epsilon=0.1)", "alie(z=1.5)"):
+                found = [
+                    run.accuracy for run in runs
+                    if (run.rule, run.attack, run.way) == (rule, attack, replace(way, before=before))
+                ]
+                assert len(found) == 3
+                shown.append(f"{100 * fmean(found):.0f}")
+            assert cell == ", ".join(shown)
+            seen += 1
+    assert seen == 7

@@ -115,7 +115,7 @@ def log_beta(beta: float | None, *, share: float, rounds: int) -> None:
         logger.log(
             WARNING, "\t> Each node is asked in about %.3g of %d rounds, and beta = %g averages "
             "its last %.0f updates, which are of old models: momentum may help little. Try "
-            "beta = 0 with several local steps (docs/choosing.md)",
+            "beta = 0, several local steps and `nnm | cwtm` (docs/choosing.md)",
             share * rounds, rounds, beta, memory,
         )
 
