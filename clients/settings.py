@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class ClientSettings:
     plugins: str = setting("")
 
     @classmethod
-    def by_key(cls) -> dict[str, Field[Any]]:
+    @cache
+    def by_key(cls) -> Mapping[str, Field[Any]]:
         """The fields by run-config key."""
         return {each.name.replace("_", "-"): each for each in fields(cls)}
 

@@ -29,7 +29,7 @@ from .wire.instruction import (
     training_of,
 )
 from .wire.layout import MOMENTUM_KEY
-from .wire.npy import pack, record_of, unpack
+from .wire.npy import dtype_name, pack, record_of, unpack
 from .wire.update import update_of
 
 __all__ = [
@@ -294,7 +294,7 @@ def _only_record(message: Message, which: str) -> tuple[str, ArrayRecord]:
 
 def _scaled(momentum: Array, scale: float, dtype: np.dtype[Any]) -> Array:
     """The momentum to send; the one that is kept serves where it is just that."""
-    if scale == 1.0 and momentum.dtype == str(dtype):
+    if scale == 1.0 and momentum.dtype == dtype_name(dtype):
         return momentum
     with np.errstate(over="ignore"):  # an average of numbers in range, but for rounding
         values = unpack(momentum) * scale

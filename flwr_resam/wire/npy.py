@@ -108,7 +108,7 @@ def pack(values: NDArray[Any]) -> Array:
     if not values.flags.c_contiguous or values.dtype.kind not in "fiub":
         return Array(values)
     data = b"".join((_written(values.dtype, values.shape), values.reshape(-1).data))
-    return Array(str(values.dtype), values.shape, _STYPE, data)
+    return Array(dtype_name(values.dtype), values.shape, _STYPE, data)
 
 
 def unpack(array: Array) -> NDArray[Any]:
@@ -139,6 +139,12 @@ def record_of(arrays: Mapping[str, Array]) -> ArrayRecord:
     for name, array in arrays.items():
         record[name] = array
     return record
+
+
+@lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """What `Array.dtype` says; NumPy spells it out anew each time."""
+    return str(dtype)
 
 
 @lru_cache(maxsize=1024)
