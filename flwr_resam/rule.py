@@ -107,7 +107,7 @@ class Aggregator(Rule):
         f : int
             How many of the rows may be arbitrary.
         reproducible : bool (default: False)
-            The same bits on every processor, for rules without a decomposition of matrices and
+            The same bits on every processor, for rules that take no eigenvectors and
             rows of NumPy: see `Updates`, which is made with it where it is what is given.
 
         Returns

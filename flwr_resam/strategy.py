@@ -95,8 +95,8 @@ class Resam(Configured, FedAvg):
     connect_timeout : float (default: 600.0)
         Seconds to wait for ``min_available_nodes`` to connect before the first round.
     reproducible : bool (default: False)
-        Aggregate the same rows to the same bits on every processor, for rules that decompose no
-        matrix and keep no sums; those that compare rows pairwise take several times as long.
+        Aggregate the same rows to the same bits on every processor, for rules that take no
+        eigenvectors and keep no sums; those that compare rows pairwise take several times as long.
     output_dir : str, Path or None (default: None)
         A folder for ``ledger.jsonl``, which says what each node did in each round
         (``flwr-resam report FOLDER`` shows it), and for checkpoints.

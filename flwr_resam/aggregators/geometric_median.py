@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..criteria import lambda_from_kappa
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
+from ._arithmetic import Arithmetic, InOrder
 
 _STEPS = 200
 _NOISE = 1e-12
@@ -20,7 +21,6 @@ _ROWS = 256  # whose differences are held at a time
 _CLOSE = 1e-3  # of the distance from the origin: closer rows' distances lose digits
 _LOST = 1e-7  # the most that such a distance is wrong by, of the distance from the origin
 _SOLVED = 1e-9  # what is left over of the equations of a step
-_SPAN = 1e-4  # how far a row must lie from the span of others, of its length
 
 
 @dataclass(frozen=True)
@@ -70,47 +70,28 @@ def median_weights(geometry: Geometry) -> NDArray[np.float64]:
     The rows are taken to coordinates in at most n dimensions, in which distances are exact to
     the last digits. At the median y the weights ``1 / ||y - x_i||``, scaled to one, give y.
     """
-    points = _coordinates(geometry.rows)
+    how = InOrder() if geometry.reproducible else Arithmetic()
+    points = _coordinates(geometry.rows, how)
     n = len(points)
-    best, tied = _best_rows(points)
-    start, pull, here = _leave(points, best)
+    best, tied = _best_rows(points, how)
+    start, pull, here = _leave(points, best, how)
     if pull <= here * (1.0 + _NOISE) or points.shape[1] == 1:
         return np.asarray(tied / tied.sum())
-    distances = _distances(points, _descend(points, start))
+    distances = _distances(points, _descend(points, start, how), how)
     if distances.min() == 0.0:
         return np.asarray(np.eye(n)[int(np.argmin(distances))])
     weights = distances.min() / distances
-    return np.asarray(weights / weights.sum())
+    return np.asarray(weights / how.total(weights))
 
 
-def _coordinates(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def _coordinates(gram: NDArray[np.float64], how: Arithmetic) -> NDArray[np.float64]:
     """Points with these inner products; each row keeps its own relative precision."""
     scale = np.sqrt(np.maximum(np.diagonal(gram), 0.0))
     inverse = 1.0 / np.where(scale > 0, scale, 1.0)
     scaled = gram * inverse[:, None]
     scaled *= inverse[None, :]
-    if len(gram) > _FEW and (points := _triangular(scaled)) is not None:
-        points *= scale[:, None]
-        return points
-    values, vectors = np.linalg.eigh(scaled)
-    large = values > 1e-14 * len(gram) * max(values[-1], 0.0)
-    if not large.any():
-        return np.zeros((len(gram), 1))
-    return np.asarray(scale[:, None] * vectors[:, large] * np.sqrt(values[large]))
-
-
-def _triangular(scaled: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Points by Cholesky's decomposition, where no row lies in the span of those before it."""
-    zero = np.flatnonzero(np.diagonal(scaled) == 0.0)
-    scaled = scaled.copy()
-    scaled[zero, zero] = 1.0  # a dimension of its own, in which it is put back to zero
-    try:
-        points = np.asarray(np.linalg.cholesky(scaled), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return None
-    if np.diagonal(points).min() < _SPAN:
-        return None
-    points[zero, zero] = 0.0
+    points = how.points(scaled)
+    points *= scale[:, None]
     return points
 
 
@@ -119,14 +100,15 @@ def _parts(n: int) -> list[slice]:
     return [slice(start, start + _ROWS) for start in range(0, n, _ROWS)]
 
 
-def _distances(points: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate(
-        [np.linalg.norm(points[part] - y, axis=1) for part in _parts(len(points))]
-    )
+def _distances(
+    points: NDArray[np.float64], y: NDArray[np.float64], how: Arithmetic
+) -> NDArray[np.float64]:
+    return np.concatenate([how.lengths(points[part] - y) for part in _parts(len(points))])
 
 
 def _gain(
-    points: NDArray[np.float64], y: NDArray[np.float64], step: NDArray[np.float64]
+    points: NDArray[np.float64], y: NDArray[np.float64], step: NDArray[np.float64],
+    how: Arithmetic,
 ) -> float:
     """How much less the summed distance is at ``y + step``, whatever far rows add to both.
 
@@ -135,21 +117,25 @@ def _gain(
     terms = np.empty(len(points))
     for part in _parts(len(points)):
         before, after = points[part] - y, points[part] - (y + step)
-        lengths = np.linalg.norm(before, axis=1) + np.linalg.norm(after, axis=1)
-        terms[part] = (before + after) @ step / np.where(lengths > 0, lengths, 1.0)
-    return float(np.sum(terms))
+        lengths = how.lengths(before) + how.lengths(after)
+        terms[part] = how.times(before + after, step) / np.where(lengths > 0, lengths, 1.0)
+    return how.total(terms)
 
 
-def _best_rows(points: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+def _best_rows(
+    points: NDArray[np.float64], how: Arithmetic
+) -> tuple[int, NDArray[np.float64]]:
     """The row of least summed distance, and 1.0 for each row that has no more than it."""
-    first = int(np.argmin(_row_sums(points, 0)))
-    losses = _row_sums(points, first)  # once more, from where the differences are small
+    first = int(np.argmin(_row_sums(points, 0, how)))
+    losses = _row_sums(points, first, how)  # once more, from where the differences are small
     best = int(np.argmin(losses))
-    noise = 1e-14 * len(points) * _distances(points, points[best])
+    noise = 1e-14 * len(points) * _distances(points, points[best], how)
     return best, (losses <= losses[best] + noise).astype(np.float64)
 
 
-def _row_sums(points: NDArray[np.float64], origin: int) -> NDArray[np.float64]:
+def _row_sums(
+    points: NDArray[np.float64], origin: int, how: Arithmetic
+) -> NDArray[np.float64]:
     """The summed distance at each row less that at ``origin``; inf where others have less.
 
     Of many rows the sums are first taken from inner products about the origin, in whose rounding
@@ -160,70 +146,74 @@ def _row_sums(points: NDArray[np.float64], origin: int) -> NDArray[np.float64]:
     sums = np.full(len(points), np.inf)
     if len(points) > _FEW:
         about = points - points[origin]
-        squares = (about * about).sum(axis=1)
+        squares = how.rows(about * about)
         lengths = np.sqrt(squares)
         rough, error = np.empty_like(sums), np.empty_like(sums)
         for part in _parts(len(points)):
-            terms = 2.0 * (about[part] @ about.T) - squares[part, None]
+            terms = 2.0 * how.times(about[part], about.T) - squares[part, None]
             apart = np.sqrt(np.maximum(squares - terms, 0.0))
             close = (apart < _CLOSE * lengths[part, None]).sum(axis=1)
             apart += lengths
-            rough[part] = -(terms / np.where(apart > 0.0, apart, 1.0)).sum(axis=1)
+            rough[part] = -how.rows(terms / np.where(apart > 0.0, apart, 1.0))
             error[part] = _LOST * lengths[part] * close
         rows = np.flatnonzero(rough - error <= (rough + error).min())
-    sums[rows] = [-_gain(points, points[origin], points[row] - points[origin]) for row in rows]
+    start = points[origin]
+    sums[rows] = [-_gain(points, start, points[row] - start, how) for row in rows]
     return sums
 
 
 def _leave(
-    points: NDArray[np.float64], row: int
+    points: NDArray[np.float64], row: int, how: Arithmetic
 ) -> tuple[NDArray[np.float64], float, float]:
     """Vardi and Zhang's step away from a row; the pull of the others; the rows that lie on it.
 
     The row is a median where the pull is at most as large as the number of rows on it.
     """
-    distances = _distances(points, points[row])
-    on = distances <= _NOISE * np.linalg.norm(points, axis=1)
+    distances = _distances(points, points[row], how)
+    on = distances <= _NOISE * how.lengths(points)
     here = float(on.sum())
     inverse = np.where(on, 0.0, 1.0 / np.where(on, 1.0, distances))
-    force = inverse @ (points - points[row])
-    pull = float(np.linalg.norm(force))
+    force = how.times(inverse, points - points[row])
+    pull = how.length(force)
     if pull <= here:
         return points[row], pull, here
-    return points[row] + (1.0 - here / pull) * force / inverse.sum(), pull, here
+    return points[row] + (1.0 - here / pull) * force / how.total(inverse), pull, here
 
 
-def _descend(points: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _descend(
+    points: NDArray[np.float64], y: NDArray[np.float64], how: Arithmetic
+) -> NDArray[np.float64]:
     """Follow Newton's steps, or Weiszfeld's where these gain more, until nothing is gained."""
     for _ in range(_STEPS):
-        distances = _distances(points, y)
+        distances = _distances(points, y, how)
         if distances.min() == 0.0:
             return y
         inverse = 1.0 / distances
         units = points - y
         units *= inverse[:, None]
-        force = units.sum(axis=0)
-        weiszfeld = force / inverse.sum()
-        newton = _newton(units, inverse / inverse.sum(), weiszfeld)
+        force, whole = how.columns(units), how.total(inverse)
+        weiszfeld = force / whole
+        newton = _newton(units, inverse / whole, weiszfeld, how)
         # Beside a row that is no median the curvature is what makes the step short.
         done = min(_NOISE * np.sort(distances)[len(points) // 2], 1e-3 * distances.min())
-        if np.linalg.norm(newton) <= done:
+        if how.length(newton) <= done:
             return np.asarray(y + newton)
         steps = [newton, weiszfeld]
-        gains = [_gain(points, y, step) for step in steps]
+        gains = [_gain(points, y, step, how) for step in steps]
         if gains[0] <= gains[1]:  # too far for Newton: search along both ways
             steps += [newton * 4.0**-k for k in range(1, 12)]
             steps += [weiszfeld * 4.0**k for k in range(1, 4)]
-            gains += [_gain(points, y, step) for step in steps[2:]]
+            gains += [_gain(points, y, step, how) for step in steps[2:]]
         best = int(np.argmax(gains))
         if gains[best] <= 0.0:  # what is left to gain is less than rounding
-            return np.asarray(y + min(newton, weiszfeld, key=np.linalg.norm))
+            return np.asarray(y + min(newton, weiszfeld, key=how.length))
         y = y + steps[best]
     return y
 
 
 def _newton(
-    units: NDArray[np.float64], share: NDArray[np.float64], weiszfeld: NDArray[np.float64]
+    units: NDArray[np.float64], share: NDArray[np.float64], weiszfeld: NDArray[np.float64],
+    how: Arithmetic,
 ) -> NDArray[np.float64]:
     """Newton's step: ``(I - sum_i share_i u_i u_i^T) step = weiszfeld``.
 
@@ -232,18 +222,18 @@ def _newton(
     """
     size = units.shape[1]
     if size <= _FEW:
-        curvature = np.eye(size) - (units * share[:, None]).T @ units
-        return np.asarray(np.linalg.lstsq(curvature, weiszfeld, rcond=1e-15)[0])
+        curvature = np.eye(size) - how.times((units * share[:, None]).T, units)
+        return how.solve(curvature, weiszfeld)
     step, rest = np.zeros(size), weiszfeld.copy()
-    way, squared = rest.copy(), float(rest @ rest)
+    way, squared = rest.copy(), float(how.times(rest, rest))
     enough = _SOLVED**2 * squared
     for _ in range(size):
-        bent = way - (share * (units @ way)) @ units
-        curved = float(way @ bent)
+        bent = way - how.times(share * how.times(units, way), units)
+        curved = float(how.times(way, bent))
         if squared <= enough or curved <= 0.0:
             break
         step += squared / curved * way
         rest -= squared / curved * bent
-        before, squared = squared, float(rest @ rest)
+        before, squared = squared, float(how.times(rest, rest))
         way = rest + squared / before * way
     return step if step.any() else weiszfeld

@@ -18,7 +18,7 @@ RULES = [
     "mean", "cwtm", "cwmed", "meamed", "phocas", "krum", "krum*", "multikrum", "bulyan", "mda", "cge",
     "cc(radius=100.0)", "monna(trusted=0)", "nnm | cwtm", "nnm | mda", "nnm | krum*", "arc | cwmed",
     "bucketing(s=2) | cwtm", "clipping(radius=100.0) | mean", "nnm | arc | cc(radius=50.0)",
-    "arc | nnm | cwmed",
+    "arc | nnm | cwmed", "gm", "gmom", "gmom(k=12)", "nnm | gm",
 ]
 PLAIN = "nnm | cwtm"
 """What differs between these kernels unless it is asked not to: the control of this test."""
@@ -32,10 +32,14 @@ if "numpy" in sys.argv:
     jit._kernels = lambda: None
 rows = np.random.default_rng(0).standard_normal((17, 20_001), dtype=np.float32)
 rows[:2] *= 1e6
-def show(text, **how):
+many = np.random.default_rng(1).standard_normal((90, 300), dtype=np.float32)
+many[:20] = many[0]
+def show(text, rows=rows, **how):
     print(text, hashlib.sha256(parse_rule(text)(rows, f=3, **how).tobytes()).hexdigest())
 for text in {RULES!r}:
     show(text, reproducible=True)
+for text in ("gm", "gmom(k=70)"):
+    show(text, many, reproducible=True)
 show({PLAIN!r})
 """
 
@@ -68,7 +72,7 @@ def test_every_kernel_gives_the_same_bits():
         )
         found.append(done.stdout.splitlines())
     for lines in found:
-        assert len(lines) == len(RULES) + 1
+        assert len(lines) == len(RULES) + 3
         assert lines[:-1] == found[0][:-1]
     if "openblas" in str(np.show_config(mode="dicts")).lower():
         assert len({lines[-1] for lines in found}) > 1
