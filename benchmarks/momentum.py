@@ -31,7 +31,10 @@ ATTACKS = ("none", "foe(epsilon=10.0)", "foe(epsilon=1.1)", "alie(z=1.5)", "min-
 RULES = ("mda", "cwtm")
 BETAS = (0.0, 0.5, 0.9)
 FEDAVG = "FedAvg"
-STRATEGIES = (FEDAVG, *(f"{rule}, beta = {beta:g}" for rule, beta in product(RULES, BETAS)))
+STRATEGIES = (
+    FEDAVG, *(f"{rule}, beta = {beta:g}" for rule, beta in product(RULES, BETAS)),
+    "nnm | cwtm, beta = 0",  # for nodes that hold different data
+)
 ROUNDS = (3, 10, 40)
 SEEDS = (0, 1, 2)
 NODES, BYZANTINE = 10, 3
@@ -111,7 +114,7 @@ def table(runs: Runs, apps: tuple[str, ...], partition: str, rounds: int) -> str
             ]
             means = [statistics.fmean(own) for own in by_seed if len(own) == len(apps)]
             columns.append(spread(means) if means else "")
-        lines.append(f"| {strategy} | " + " | ".join(columns) + " |")
+        lines.append(" | ".join(["| " + strategy.replace("|", "\\|"), *columns]) + " |")
     return "\n".join(lines) + "\n"
 
 
