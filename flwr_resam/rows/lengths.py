@@ -48,11 +48,11 @@ def squared_lengths(
             scale = factors
             if mixing is not None and factors is None:
                 block = mixing.rows(block)
-            height = block.shape[0]
-            if scale is None:
-                scale = np.ones(height)
-            # A factor is within the range of a row's, and the point's weights are of mixed rows.
-            point = weigh(weights[chosen] * scale[chosen], block, chosen)
+            point = None
+            if chosen.size:
+                # A factor is within the range of a row's; the point's weights are of mixed rows.
+                own = weights[chosen] if scale is None else weights[chosen] * scale[chosen]
+                point = weigh(own, block, chosen)
             return source.to_numpy(_runs(block, scale, point))
 
     # Finite norms say that all float32 values are; of float64 that they are in range.
@@ -68,19 +68,33 @@ def squared_lengths(
     return total
 
 
-def _runs(block: Array, factors: NDArray[np.float64], point: Array) -> Array:
-    """The sum of ``(factor_i x_i - v)**2`` over each run of columns, (runs, height)."""
+def _runs(block: Array, factors: NDArray[np.float64] | None, point: Array | None) -> Array:
+    """The sum of ``(factor_i x_i - v)**2`` over each run of columns, (runs, height).
+
+    Without factors they are 1, and without a point v it is 0.
+    """
     height, width = block.shape
     if (kernels := kernels_for(block, double=True)) is not None:
         out = np.empty((-(-width // RUN), height))
+        factors = np.ones(height) if factors is None else factors
+        point = np.zeros(width) if point is None else point
         kernels.squared_lengths(*flat_rows(block), factors, point, out)
         return out
     xp = array_namespace(block)
-    scale = xp.asarray(factors, device=block.device)
+    scale = None if factors is None else xp.asarray(factors, device=block.device)[:, None]
+
+    def squares(rows: slice, columns: slice) -> Array:
+        values = xp.astype(block[rows, columns], xp.float64)
+        if scale is not None:
+            values *= scale[rows]
+        if point is not None:
+            values -= point[None, columns]
+        values *= values
+        return _folded(values)
+
     return xp.stack([
         xp.concat([
-            _folded((xp.astype(block[i : i + _ROWS, start : start + RUN], xp.float64)
-                     * scale[i : i + _ROWS, None] - point[None, start : start + RUN]) ** 2)
+            squares(slice(i, i + _ROWS), slice(start, start + RUN))
             for i in range(0, height, _ROWS)
         ])
         for start in range(0, width, RUN)
