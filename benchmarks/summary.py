@@ -1,47 +1,78 @@
-"""The few lines of the rules' benchmark that the README shows.
+"""The lines of the rules' benchmark that a reader wants first, and where a peer is faster.
 
     python -m benchmarks.summary
 
-Reads what `python -m benchmarks.rules --n 25 --d 1000000 --f 5` wrote.
+Reads what `python -m benchmarks.rules` wrote, for each size that it was run at.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.machine import RESULTS
 from benchmarks.rules import FLOOR, OURS, PLAIN
 
-SOURCE = RESULTS / "rules-n25-d1000000-f5.json"
-SHOWN = ("cwmed", "cwtm", "meamed", "krum", "krum*", "mda", "gm", "caf", "nnm | mean")
+MAIN = "rules-n25-d1000000-f5.json"
+Data = dict[str, Any]
 
 
-def summary(data: dict[str, Any]) -> str:
-    """A row a rule: its time, and that of the fastest peer, in italics if defined otherwise."""
+def summary(found: dict[str, Data]) -> str:
+    """Two tables, of the results by file name: one size beside its peers, and all lost races."""
+    data = found[MAIN]
     lines = [
         f"| n = {data['n']}, d = {data['d']:,}, f = {data['f']} | ms | with NumPy alone "
         "| reading the rows once | the fastest peer | times as long |",
         "|---|---|---|---|---|---|",
     ]
-    for rule in SHOWN:
-        entry = data["rules"][rule]
-        ms = entry["ms"]
-        peers = {name: time for name, time in ms.items() if name not in (FLOOR, OURS, PLAIN)}
-        same = {name: time for name, time in peers.items() if name in entry["same"]}
-        name = min(same or peers, key=(same or peers).__getitem__)
-        shown = name if same else f"*{name}*"
-        text = rule.replace("|", "\\|")
+    for rule, ms, name, same in raced(data):
         lines.append(
-            f"| `{text}` | {ms[OURS]:.0f} | {ms[PLAIN]:.0f} | {ms[FLOOR]:.0f} "
-            f"| {shown}: {peers[name]:.0f} | {peers[name] / ms[OURS]:.1f} |"
+            f"| {_code(rule)} | {ms[OURS]:.0f} | {ms[PLAIN]:.0f} | {ms[FLOOR]:.0f} "
+            f"| {name if same else f'*{name}*'}: {ms[name]:.0f} | {ms[name] / ms[OURS]:.1f} |"
         )
+    lines += [
+        "", "A peer in italics computes another definition. All sizes are in "
+        "[rules.md](rules.md). At these a peer is faster, by more than a tenth:", "",
+        "| n, d | rule | flwr-resam, ms | the fastest peer, ms |", "|---|---|---|---|",
+    ]
+    for which, label in ((OURS, ""), (PLAIN, " without Numba")):
+        for data in found.values():
+            for rule, ms, name, same in raced(data):
+                if ms[name] < 0.9 * ms[which]:
+                    lines.append(
+                        f"| {data['n']}, {data['d']:,} | {_code(rule)}{label} | {ms[which]:.1f} "
+                        f"| {name if same else f'*{name}*'}: {ms[name]:.1f} |"
+                    )
     return "\n".join(lines) + "\n"
 
 
+def raced(data: Data) -> Iterator[tuple[str, dict[str, float], str, bool]]:
+    """Each rule that has a peer: all times, the fastest peer, and whether it is defined alike.
+
+    Peers that compute another definition count where there is no other.
+    """
+    for rule, entry in data["rules"].items():
+        ms = entry["ms"]
+        peers = [name for name in ms if name not in (FLOOR, OURS, PLAIN)]
+        same = [name for name in peers if name in entry["same"]]
+        if peers:
+            yield rule, ms, min(same or peers, key=ms.__getitem__), bool(same)
+
+
+def read() -> dict[str, Data]:
+    """All results, by file name, small ones first."""
+    found = {path.name: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("rules-n*.json")}
+    return dict(sorted(found.items(), key=lambda item: (item[1]["n"], item[1]["d"], item[1]["f"])))
+
+
+def _code(rule: str) -> str:
+    return "`" + rule.replace("|", "\\|") + "`"
+
+
 def main() -> None:
-    """Write the table."""
-    text = summary(json.loads(SOURCE.read_text(encoding="utf-8")))
+    """Write the tables."""
+    text = summary(read())
     (RESULTS / "summary.md").write_text(text, encoding="utf-8")
     print(text, end="")
 

@@ -14,7 +14,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..errors import LARGEST
-from .jit import flat_rows, kernels_for
+from .jit import compiled, flat_rows, kernels_for
 from .mixing import Mixing, weigh
 from .source import Matrix
 
@@ -61,7 +61,7 @@ def squared_lengths(
         source.check()
     height = source.n if mixing is None else mixing.height
     total = np.zeros(height)
-    for found in source.blocks(squares, None, RUN):
+    for found in source.blocks(squares, None, RUN, calls=not compiled()):
         for run in found:
             total += run
     source.check(seen=shown and float(total.max(initial=0.0)) <= LARGEST**2)

@@ -18,7 +18,7 @@ from .jit import flat_rows, kernels_for
 
 Array: TypeAlias = Any
 
-_COLUMNS = 1 << 13  # of which a product and a sum stay in a core's cache
+_COLUMNS = 1 << 15  # of which a product and a sum stay in a core's cache
 _NARROW = 1 << 10  # columns below which calls cost more than what they compute
 _LIGHT = 2  # entries for each row, up to which single rows are added
 

@@ -19,6 +19,7 @@ Array: TypeAlias = Any
 
 _ELEMENTS = 1 << 17  # of a block; in float64 about what one core's second-level cache holds
 _COMPILED = 1 << 20  # the same for compiled loops, and what a thread takes at a time
+_INTERPRETED = 1 << 19  # the same where each row is a call of NumPy's, which is to be worth it
 
 Result = TypeVar("Result")
 
@@ -85,16 +86,20 @@ class Matrix:
         visit: Callable[[int, int, Array], Result],
         chosen: NDArray[np.intp] | None = None,
         run: int = 1,
+        *,
+        calls: bool = False,
     ) -> Iterator[Result]:
         """Yield ``visit(start, stop, block)`` over the columns: one pass, in order.
 
-        NumPy blocks are visited by several threads. Each block but the last has a multiple of
-        ``run`` columns.
+        NumPy blocks are visited by several threads; by one where a visit is many short ``calls``
+        of NumPy, which wait for each other. Each block but the last has a multiple of ``run``
+        columns.
         """
         height = self.n if chosen is None else len(chosen)
-        many = not self.like and height * self.d >= MANY
+        many = not self.like and height * self.d >= MANY and not calls
         # Compiled loops go through a block in tiles of their own.
         elements = _COMPILED if many and self.single and compiled() else _ELEMENTS
+        elements = _INTERPRETED if calls and not self.like else elements
         width = -(-max(256, elements // max(1, height)) // run) * run
         piece = max(1, _COMPILED // max(1, width * height)) * width  # what a thread takes
 
@@ -113,6 +118,8 @@ class Matrix:
         function: Callable[[Array], Array],
         chosen: NDArray[np.intp] | None = None,
         run: int = 1,
+        *,
+        calls: bool = False,
     ) -> Array:
         """Apply ``function``, a block to its (width,) result, over all columns."""
         out = self.xp.zeros(self.d, dtype=self.dtype, **self.like)
@@ -121,7 +128,7 @@ class Matrix:
             out[start:stop] = self.xp.astype(function(block), self.dtype, copy=False)
 
         if chosen is None or len(chosen):
-            for _ in self.blocks(write, chosen, run):
+            for _ in self.blocks(write, chosen, run, calls=calls):
                 pass
         return out
 

@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..errors import requirement
+from .jit import compiled
 from .lengths import RUN
 from .measure import Measured
 from .mixing import Mixing, weigh
@@ -134,7 +135,8 @@ class Updates:
             with np.errstate(over="ignore", invalid="ignore"):  # of rows that are yet to be checked
                 return weigh(weights[chosen], block)
 
-        vector = source.map_blocks(sum_of, chosen, RUN)
+        interpreted = not (source.single and compiled())
+        vector = source.map_blocks(sum_of, chosen, RUN, calls=interpreted)
         if whole:
             source.check(seen=bool(source.xp.all(source.xp.isfinite(vector))))
         return vector
