@@ -31,18 +31,18 @@ def summary(found: dict[str, Data]) -> str:
             f"| {_code(rule)} | {ms[OURS]:.0f} | {ms[PLAIN]:.0f} | {ms[FLOOR]:.0f} "
             f"| {name if same else f'*{name}*'}: {ms[name]:.0f} | {ms[name] / ms[OURS]:.1f} |"
         )
-    lines += [
-        "", "A peer in italics computes another definition. All sizes are in "
-        "[rules.md](rules.md). At these a peer is faster, by more than a tenth:", "",
-        "| n, d | rule | flwr-resam, ms | the fastest peer, ms |", "|---|---|---|---|",
-    ]
-    for which, label in ((OURS, ""), (PLAIN, " without Numba")):
+    lines += ["", "A peer in italics computes another definition. All sizes: [rules.md](rules.md)."]
+    for which, label in ((OURS, "with Numba"), (PLAIN, "with NumPy alone")):
+        lines += [
+            "", f"Where a peer is faster by more than a tenth, {label}:", "",
+            "| n | d | f | rule | flwr-resam, ms | the fastest peer, ms |", "|---|---|---|---|---|---|",
+        ]
         for data in found.values():
             for rule, ms, name, same in raced(data):
                 if ms[name] < 0.9 * ms[which]:
                     lines.append(
-                        f"| {data['n']}, {data['d']:,} | {_code(rule)}{label} | {ms[which]:.1f} "
-                        f"| {name if same else f'*{name}*'}: {ms[name]:.1f} |"
+                        f"| {data['n']} | {data['d']:,} | {data['f']} | {_code(rule)} "
+                        f"| {ms[which]:.1f} | {name if same else f'*{name}*'}: {ms[name]:.1f} |"
                     )
     return "\n".join(lines) + "\n"
 
@@ -62,8 +62,9 @@ def raced(data: Data) -> Iterator[tuple[str, dict[str, float], str, bool]]:
 
 def read() -> dict[str, Data]:
     """All results, by file name, small ones first."""
-    found = {path.name: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("rules-n*.json")}
-    return dict(sorted(found.items(), key=lambda item: (item[1]["n"], item[1]["d"], item[1]["f"])))
+    paths = RESULTS.glob("rules-n*.json")
+    found: dict[str, Data] = {path.name: json.loads(path.read_text("utf-8")) for path in paths}
+    return dict(sorted(found.items(), key=lambda each: [each[1][key] for key in "ndf"]))
 
 
 def _code(rule: str) -> str:
