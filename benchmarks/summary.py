@@ -31,11 +31,15 @@ def summary(found: dict[str, Data]) -> str:
             f"| {_code(rule)} | {ms[OURS]:.0f} | {ms[PLAIN]:.0f} | {ms[FLOOR]:.0f} "
             f"| {name if same else f'*{name}*'}: {ms[name]:.0f} | {ms[name] / ms[OURS]:.1f} |"
         )
-    lines += ["", "A peer in italics computes another definition. All sizes: [rules.md](rules.md)."]
+    lines += [
+        "", "A peer in italics computes another definition. Peers add up in float32, flwr-resam in "
+        "float64 and in one order. All sizes: [rules.md](rules.md).",
+    ]
     for which, label in ((OURS, "with Numba"), (PLAIN, "with NumPy alone")):
         lines += [
             "", f"Where a peer is faster by more than a tenth, {label}:", "",
-            "| n | d | f | rule | flwr-resam, ms | the fastest peer, ms |", "|---|---|---|---|---|---|",
+            "| n | d | f | rule | flwr-resam, ms | the fastest peer, ms |",
+            "|---|---|---|---|---|---|",
         ]
         for data in found.values():
             for rule, ms, name, same in raced(data):
