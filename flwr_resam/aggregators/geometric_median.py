@@ -158,7 +158,9 @@ def _row_sums(
             error[part] = _LOST * lengths[part] * close
         rows = np.flatnonzero(rough - error <= (rough + error).min())
     start = points[origin]
-    sums[rows] = [-_gain(points, start, points[row] - start, how) for row in rows]
+    # Behind `nnm` many rows are one point.
+    apart, place = np.unique(points[rows], axis=0, return_inverse=True)
+    sums[rows] = np.array([-_gain(points, start, each - start, how) for each in apart])[place]
     return sums
 
 
