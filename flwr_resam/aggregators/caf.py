@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..rows.geometry import Geometry
 from ..rule import WeightRule
-from ._spectrum import centred, top_direction
+from ._spectrum import Directions
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class CAF(WeightRule):
     mean, the top eigenvalue and direction v of the weighted covariance, and multiply each
     weight by ``1 - t_i / max_j t_j`` with ``t_i = <x_i - mean, v>^2``, the largest over the
     rows that still have weight. The result is the mean of least top eigenvalue. At least one
-    row loses all weight in each step. Complexity O(n^2 d + f n^3). Needs n > 2f.
+    row loses all weight in each step. Complexity O(n^2 d + 20 f n^2). Needs n > 2f.
     kappa = r (2 sqrt(1 + r) + sqrt(3))^2 with r = f / (n - 2f); the squared error is at most so
     much times the top eigenvalue of the honest covariance, too. lambda = sqrt(kappa) / 2. Both
     are proven in docs/theory.md.
 
     Allouah et al., "Towards trustworthy federated learning with untrusted participants", 2025,
-    with exact eigenvectors.
+    with eigenvectors that are solved for: see `_spectrum.Directions`.
 
     Examples
     --------
@@ -45,9 +45,9 @@ class CAF(WeightRule):
         n = geometry.n
         share = np.ones(n)
         best, least = share / n, np.inf
+        directions = Directions(geometry.rows)
         while share.sum() > n - 2 * f:
-            gram = centred(geometry.rows, share)
-            value, projections = top_direction(gram, share)
+            value, projections = directions.top(share)
             value /= share.sum()
             if value < least:
                 best, least = share / share.sum(), value
