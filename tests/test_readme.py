@@ -103,6 +103,31 @@ def test_what_is_said_of_the_digits_is_what_their_table_says():
     assert f"`cc(radius=1.0)` ends at {found['cc(radius=1.0)', '0.9'][1]:.1f} %" in page
 
 
+def test_what_is_said_of_mnist_is_what_its_tables_say():
+    page = " ".join((PROJECT / "docs" / "evidence" / "index.md").read_text(encoding="utf-8").split())
+    rules = ["mda", "cwtm", "gm", "krum*", "nnm | cwtm"]
+    tables = {f: least_under_attack(f"mnist-mlp/mnist-mlp-f{f}-table.md") for f in (5, 7)}
+    ends = {
+        (f, beta): [table[rule, beta][1] for rule in rules]
+        for f, table in tables.items() for beta in ("0.9", "0")
+    }
+    said = "between {:.1f} and {:.1f} % with beta = 0.9 where f = 5, and between {:.1f} and {:.1f} % without momentum"
+    assert said.format(*bounds(ends[5, "0.9"]), *bounds(ends[5, "0"])) in page
+    said = "where f = 7, the most there is, between {:.1f} and {:.1f} %, and between {:.1f} and {:.1f} %."
+    assert said.format(*bounds(ends[7, "0.9"]), *bounds(ends[7, "0"])) in page
+    assert all(max(own) == own[rules.index("nnm | cwtm")] for own in ends.values())
+    for table in tables.values():
+        assert all(table[rule, "0.99"][0] <= table[rule, "0.9"][0] - 3.7 for rule in (*rules, "mean"))
+    found, choosing = tables[7], (PROJECT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    words = [f"`{rule}` {found[rule, '0.9'][1]:.1f} %" for rule in ("nnm | cwtm", "mda", "cwtm", "gm")]
+    text = ", ".join(words[:3]) + f", {words[3]} and the mean {found['mean', '0.9'][1]:.1f} %"
+    assert text in " ".join(choosing.split())
+
+
+def bounds(values):
+    return min(values), max(values)
+
+
 def test_every_file_that_the_readme_names_is_there():
     links = re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", README.replace("\n", " "))
     assert len(links) > 10
