@@ -96,8 +96,10 @@ class Directions:
 
     def top(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """As `top_direction` of the table about the weighted mean; rows without weight count 0."""
-        if len(weights) <= _FEW:
-            return self._decomposed(weights)
+        with one_blas_thread:  # several would add up in another order, and wait for each other
+            return self._decomposed(weights) if len(weights) <= _FEW else self._found(weights)
+
+    def _found(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         root, total = np.sqrt(weights), weights.sum()
 
         def projected(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,8 +158,7 @@ def _lanczos(
         table[step, step + 1] = left
         if step % _EACH == _EACH - 1 or left == 0.0:
             square = table[: step + 1, : step + 1]
-            with one_blas_thread:  # more would wait for each other
-                values, vectors = np.linalg.eigh(0.5 * (square + square.T))
+            values, vectors = np.linalg.eigh(0.5 * (square + square.T))
             if left * abs(vectors[-1, -1]) <= _RESIDUAL * abs(values[-1]):
                 return float(values[-1]), np.asarray(vectors[:, -1] @ known)
         basis[step + 1] = new / left

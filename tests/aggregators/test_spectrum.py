@@ -86,9 +86,9 @@ def test_rows_that_coincide_have_no_direction():
 )
 def test_rules_come_to_the_same(kind, rule, decomposed):
     rows = rows_of(kind)[:, :300]
-    found = rule(rows, f=130)
-    expected = decomposed(lambda: rule(rows, f=130))
-    spread = np.linalg.norm(rows[130:].std(axis=0))
+    found = rule(rows, f=60)
+    expected = decomposed(lambda: rule(rows, f=60))
+    spread = np.linalg.norm(rows[60:].std(axis=0))
     assert np.linalg.norm(found - expected) <= 1e-4 * spread
 
 
