@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 
 from clients.batched_training import train
 from clients.settings import ClientSettings
@@ -10,6 +10,7 @@ from clients.training import Training
 from flwr_resam import WorkerMomentum
 from flwr_resam.momentum import server_round_of, training_of
 from flwr_resam.wire.layout import MOMENTUM_KEY
+from flwr_resam.wire.records import of_kind
 
 
 class MomentumClient:
@@ -39,7 +40,7 @@ class MomentumClient:
 
     def compute(self, message: Message, server_round: int) -> Training:
         """Train on the model that was sent."""
-        (arrays,) = message.content.array_records.values()
+        (arrays,) = of_kind(message.content, ArrayRecord).values()
         return train(
             arrays, self.settings, server_round=server_round, partition=self.partition
         )

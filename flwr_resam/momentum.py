@@ -30,6 +30,7 @@ from .wire.instruction import (
 )
 from .wire.layout import MOMENTUM_KEY
 from .wire.npy import dtype_name, pack, record_of, unpack
+from .wire.records import of_kind
 from .wire.update import update_of
 
 __all__ = [
@@ -226,7 +227,7 @@ def momentum_mod(
             return partition_answer(message, context)
         training = training_of(message)
         of_training = message.metadata.message_type.split(".")[0] == MessageType.TRAIN
-        if not of_training or training is None or not message.content.array_records:
+        if not of_training or training is None or not of_kind(message.content, ArrayRecord):
             return exits_are_errors(message, context, call_next)
         # The handler may empty the record it is given, so its arrays are noted down before.
         sent = dict(_only_record(message, "instruction")[1])
@@ -284,7 +285,7 @@ def checked_beta(beta: float) -> float:
 
 
 def _only_record(message: Message, which: str) -> tuple[str, ArrayRecord]:
-    records = message.content.array_records
+    records = of_kind(message.content, ArrayRecord)
     if len(records) != 1:
         raise requirement(
             which, "hold one ArrayRecord", f"{len(records)}", "Put the whole model into one"

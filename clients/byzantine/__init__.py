@@ -72,9 +72,9 @@ def misconduct_of(context: Context) -> Mod | None:
     own = str(context.node_config.get("byzantine", ""))
     if own:
         return misconduct(_single(own), settings.seed)
-    if settings.attack == "none":
-        return None
     partition = int(context.node_config.get("partition-id", 0))
+    if settings.attack == "none" or partition < settings.num_nodes - settings.num_malicious_nodes:
+        return None
     plans = planned(settings.attack, settings.num_nodes, settings.num_malicious_nodes)
     plan = next((plan for plan, partitions in plans if partition in partitions), None)
     return misconduct(plan, settings.seed) if plan is not None and on_device(plan) else None

@@ -16,6 +16,7 @@ from flwr_resam.momentum import server_round_of
 from flwr_resam.parse import Plan
 from flwr_resam.rule import Round
 from flwr_resam.spelling import Named
+from flwr_resam.wire.records import of_kind
 
 _MEMORY_KEY = "byzantine-memory"
 
@@ -62,7 +63,7 @@ def _attacked(
     attack: Attack, at: Round, message: Message, context: Context, call_next: ClientAppCallable
 ) -> Message:
     """Send what the attack makes of the row that the honest handler would have sent."""
-    records = list(message.content.array_records.values())
+    records = list(of_kind(message.content, ArrayRecord).values())
     sent = ArrayRecord(dict(records[0])) if len(records) == 1 else ArrayRecord()
     reply = call_next(message, context)
     form = Form.of([reply], sent)

@@ -15,6 +15,7 @@ from clients.momentum import MomentumClient
 from clients.poison import Poison
 from clients.training import Training
 from flwr_resam.grids._forgery import Form
+from flwr_resam.wire.records import of_kind
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Poisoning(Conduct):
         self, message: Message, context: Context, call_next: ClientAppCallable
     ) -> Message:
         """Train on poisoned data, in place of the honest training of this ClientApp."""
-        (arrays,) = message.content.array_records.values()
+        (arrays,) = of_kind(message.content, ArrayRecord).values()
         sent = ArrayRecord(dict(arrays))
         reply = _PoisonedClient(context, self.poison).handle(message)
         if self.factor == 1.0:
@@ -56,7 +57,7 @@ class _PoisonedClient(MomentumClient):
 
     def compute(self, message: Message, server_round: int) -> Training:
         """Train on the poisoned data."""
-        (arrays,) = message.content.array_records.values()
+        (arrays,) = of_kind(message.content, ArrayRecord).values()
         return train(
             arrays, self.settings, server_round=server_round, partition=self.partition,
             poison=self.poison,

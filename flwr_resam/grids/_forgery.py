@@ -15,6 +15,7 @@ from ..errors import out_of_range
 from ..rows.source import Segments
 from ..wire.layout import MOMENTUM_KEY, Entry, Layout
 from ..wire.npy import unpack
+from ..wire.records import of_kind
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Form:
     def read(self, reply: Message, row: NDArray[Any]) -> bool:
         """Write one reply's row into ``row``; say whether it is in this form and range."""
         try:
-            (key, record), = reply.content.array_records.items()
+            (key, record), = of_kind(reply.content, ArrayRecord).items()
             if key != self.key or len(record) != len(self.layout.entries):
                 return False
             for entry in self.layout.entries:
@@ -106,7 +107,7 @@ class Form:
                 vector = np.concatenate(self.base) - row
             limit = np.finfo(vector.dtype).max
             vector = np.where(np.isfinite(row), np.clip(vector, -limit, limit), vector)
-        integers = self.example.array_records[self.key]
+        integers = of_kind(self.example, ArrayRecord)[self.key]
         return self.layout.record(vector, integers=integers)
 
 
@@ -118,7 +119,7 @@ def _same_bits(row: NDArray[Any], other: NDArray[Any]) -> bool:
 def _claims(reply: Message, sent: ArrayRecord) -> tuple[str, tuple[np.dtype[Any], ...]] | None:
     """What a reply says it holds, where that could answer ``sent``; nothing is decoded."""
     try:
-        (key, record), = reply.content.array_records.items()
+        (key, record), = of_kind(reply.content, ArrayRecord).items()
         same = set(record) == set(sent) and all(
             tuple(record[name].shape) == tuple(sent[name].shape) for name in sent
         )

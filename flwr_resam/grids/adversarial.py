@@ -20,6 +20,7 @@ from ..rule import Round
 from ..wire.exchange import Deadline
 from ..wire.flower import logger, number_message
 from ..wire.instruction import server_round_of
+from ..wire.records import of_kind
 from ._forgery import Form
 from ._wrapper import GridWrapper
 from .adversary import Adversary, checked_adversaries
@@ -243,5 +244,5 @@ def _is_training(message: Message) -> bool:
 
 def _model(instruction: Message) -> ArrayRecord | None:
     """The model that was sent, noted before a node in this process can empty the record."""
-    records = list(instruction.content.array_records.values())
+    records = list(of_kind(instruction.content, ArrayRecord).values())
     return ArrayRecord(dict(records[0])) if len(records) == 1 else None

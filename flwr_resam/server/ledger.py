@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from logging import ERROR, WARNING
 from pathlib import Path
@@ -109,7 +109,8 @@ class Ledger:
 
     def add(self, lines: Sequence[Line]) -> None:
         """Write the lines of one round."""
-        text = "".join(_json(replace(line, run=self.run)) for line in lines)
+        own = lines if self.run == 1 else [replace(line, run=self.run) for line in lines]
+        text = "".join(map(_json, own))
         self._path = appended(self._path, text, "The ledger")
 
     def close(self) -> None:
@@ -202,7 +203,7 @@ def _over_median(lengths: NDArray[np.float64]) -> list[float | None]:
 
 
 def _json(line: Line) -> str:
-    items = {key: value for key, value in asdict(line).items() if value is not None}
+    items = {key: value for key, value in vars(line).items() if value is not None}
     items.update({key: str(items[key]) for key in ("node", "twin") if key in items})
     if line.run == 1:
         del items["run"]

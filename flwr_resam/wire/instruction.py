@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from ..errors import requirement
+from .records import of_kind
 
 _RECORD, _TRAINING, _ROUND, _BETA = "resam", "training", "server-round", "beta"
 _QUESTION, PARTITION = "question", "partition-id"
@@ -32,14 +33,14 @@ def stamp(messages: Iterable[Message], training: str, server_round: int) -> None
 
 def training_of(message: Message) -> str | None:
     """The training that a message is of; None where its server does not take momentum."""
-    record = message.content.config_records.get(_RECORD)
-    training = None if record is None else record.get(_TRAINING)
+    record = message.content.get(_RECORD)
+    training = record.get(_TRAINING) if isinstance(record, ConfigRecord) else None
     return training if isinstance(training, str) else None
 
 
 def server_round_of(message: Message) -> int:
     """The round that the strategy wrote into the instruction, under ``server-round``."""
-    for config in message.content.config_records.values():
+    for config in of_kind(message.content, ConfigRecord).values():
         number = config.get(_ROUND)
         if isinstance(number, int) and number >= 1:
             return number
@@ -72,8 +73,8 @@ def partition_question() -> RecordDict:
 
 def asks_partition(message: Message) -> bool:
     """Whether a message is that question, and no training."""
-    record = message.content.config_records.get(_RECORD)
-    return record is not None and record.get(_QUESTION) == PARTITION
+    record = message.content.get(_RECORD)
+    return isinstance(record, ConfigRecord) and record.get(_QUESTION) == PARTITION
 
 
 def partition_answer(message: Message, context: Context) -> Message:

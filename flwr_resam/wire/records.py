@@ -1,0 +1,20 @@
+"""The records of a message, by kind."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord)
+
+
+def of_kind(content: RecordDict, kind: type[R]) -> dict[str, R]:
+    """The records of one kind, by key; Flower's own views of them check each one anew.
+
+    Examples
+    --------
+    >>> of_kind(RecordDict({"a": ConfigRecord({"b": 1}), "m": MetricRecord()}), ConfigRecord)
+    {'a': {'b': 1}}
+    """
+    return {key: record for key, record in content.items() if isinstance(record, kind)}
