@@ -1,4 +1,4 @@
-"""The same rules elsewhere: ByzFL, Flower's built-in strategies, ByzPy. All are optional here.
+"""The same rules elsewhere: ByzFL, Flower's built-in strategies, ByzPy, krum. All are optional.
 
 A peer is ``(name, call, same)``: how it is called on an (n, d) NumPy array, and whether it
 computes the definition that flwr-resam does, so that the results can be compared. Where one does
@@ -24,7 +24,7 @@ _SUBSETS = 60_000  # what a rule that lists subsets may have to list
 
 def peers_of(rule: str, n: int, f: int) -> list[Peer]:
     """The peers of a rule for these numbers; those that are not installed are left out."""
-    return [*_byzfl(rule, n, f), *_flower(rule, n, f), *_byzpy(rule, n, f)]
+    return [*_byzfl(rule, n, f), *_flower(rule, n, f), *_byzpy(rule, n, f), *_krum(rule, n, f)]
 
 
 def missing() -> list[str]:
@@ -34,6 +34,8 @@ def missing() -> list[str]:
         lacking.append("ByzFL (pip install --no-deps byzfl; needs torch and scipy)")
     if importlib.util.find_spec("byzpy") is None:
         lacking.append("ByzPy (pip install --no-deps byzpy; needs torch)")
+    if importlib.util.find_spec("krum") is None:
+        lacking.append("krum (pip install --no-deps krum; needs torch and Python 3.12)")
     return lacking
 
 
@@ -162,3 +164,32 @@ def _byzpy(rule: str, n: int, f: int) -> list[Peer]:
     make, same = made[rule]
     call = make()
     return [("ByzPy", lambda rows: call.aggregate(list(torch.from_numpy(rows))).numpy(), same)]
+
+
+def _krum(rule: str, n: int, f: int) -> list[Peer]:
+    if importlib.util.find_spec("krum") is None or importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+    from krum.primitives import aggregators
+
+    kinds: dict[str, tuple[str, dict[str, int], bool]] = {
+        "mean": ("average.Average", {}, True),
+        "cwmed": ("median.Median", {}, n % 2 == 1),
+        "cwtm": ("trimmed_mean.TrimmedMean", {"f": f}, True),
+        "krum": ("krum.Krum", {"n": n, "f": f}, True),
+        "multikrum": ("multikrum.MultiKrum", {"n": n, "f": f, "m": n - f - 2}, True),
+        "bulyan": ("bulyan.Bulyan", {"n": n, "f": f}, False),
+        "gm": ("geometric_median.GeometricMedian", {"n": n, "f": f}, False),
+    }
+    if comb(n, f) <= _SUBSETS:
+        kinds["mda"] = ("brute.Brute", {"n": n, "f": f}, True)
+    if rule not in kinds:
+        return []
+    place, numbers, same = kinds[rule]
+    module, _, name = place.partition(".")
+    kind = getattr(importlib.import_module(f"{aggregators.__name__}.{module}"), name)
+
+    def call(rows: Any) -> Any:
+        return kind.aggregate(torch.from_numpy(rows), **numbers).numpy()
+
+    return [("krum", call, same)]

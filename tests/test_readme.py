@@ -52,6 +52,20 @@ def test_what_rules_cost_is_that_of_the_committed_figures():
     assert f"they took {min(times.values()):.1f} to {max(times.values()):.0f} times less time" in PLAIN
 
 
+def test_what_a_server_app_holds_is_that_of_the_committed_figures():
+    page = (PROJECT / "docs" / "scale.md").read_text(encoding="utf-8")
+    page, memory = " ".join(page.split()), [
+        json.loads((PROJECT / "benchmarks" / "results" / f"serverapp-n{n}-100MB.json").read_text())["rows in memory"]
+        for n in (6, 12, 25)
+    ]
+    peaks, models = ([one[key] for one in memory] for key in ("mib-at-peak", "models-a-row-above-before"))
+    assert "{:,} MiB for 6 nodes, {:,} for 12 and {:,} for 25".format(*peaks) in page
+    assert "{:.2f}, {:.2f} and {:.2f} models a node".format(*models) in page
+    crowd = json.loads((PROJECT / "benchmarks" / "results" / "crowd.json").read_text())["rules"]
+    times = [crowd[rule]["cpu-seconds-a-round"] for rule in ("cwtm", "mda")]
+    assert "{:.1f} s of processor time a round with `cwtm`, {:.1f} s with `mda`".format(*times) in page
+
+
 EVIDENCE = sorted((PROJECT / "docs" / "evidence").glob("*/results.jsonl*"))
 
 
