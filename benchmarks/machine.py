@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def describe() -> dict[str, Any]:
     """Versions, hardware and how busy the machine was."""
-    packages = ("flwr-resam", "numpy", "numba", "flwr", "torch", "byzfl", "byzpy", "ray")
+    packages = ("flwr-resam", "numpy", "numba", "flwr", "torch", "byzfl", "byzpy", "krum", "ray")
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in packages},

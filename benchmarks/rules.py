@@ -87,9 +87,8 @@ def write_table() -> None:
         machine = data["machine"]
         lines += [
             f"## n = {data['n']}, d = {data['d']:,}, f = {data['f']}", "",
-            f"{machine['processor']}, {machine['cores']} cores, NumPy {machine['numpy']}, "
-            f"Numba {machine['numba']}, {machine['when']}; load average before: "
-            f"{machine['load-before']}.", "",
+            f"{machine['processor']}, {machine['cores']} cores, {_software(data)}; load average "
+            f"before: {machine['load-before']}.", "",
             "| rule | floor | flwr-resam | x floor | CPU | NumPy alone | x floor | CPU | peers |",
             "|---|---|---|---|---|---|---|---|---|",
         ]
@@ -113,6 +112,19 @@ def write_table() -> None:
     (RESULTS / "rules.md").write_text("\n".join(lines))
 
 
+def _software(data: dict[str, Any]) -> str:
+    """What the entries ran on; krum needs a newer Python than this project does."""
+    found: dict[str, list[str]] = {}
+    for rule, entry in data["rules"].items():
+        own = entry.get("machine", data["machine"])
+        words = (
+            f"Python {own['python']}, NumPy {own['numpy']}, Numba {own['numba']}, {own['when']}"
+        )
+        found.setdefault(words, []).append(f"`{rule}`".replace("|", "\\|"))
+    first, *others = sorted(found, key=lambda words: -len(found[words]))
+    return "; ".join([first, *(f"{', '.join(found[words])}: {words}" for words in others)])
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -131,13 +143,16 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"rules-n{n}-d{d}-f{f}.json"
     data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rules": {}}
-    data |= {"n": n, "d": d, "f": f, "machine": describe()}
+    here = describe()
+    for entry in data["rules"].values():
+        entry.setdefault("machine", data["machine"])
+    data |= {"n": n, "d": d, "f": f, "machine": here}
     for text in arguments.rules:
         entry = measure(text, rows, f, arguments.repeats, arguments.seconds)
         if entry is None:
             continue
         print(text, entry["ms"], entry["cpu-ms"], flush=True)
-        data["rules"][text] = entry
+        data["rules"][text] = {**entry, "machine": here}
         data["rules"] = {r: data["rules"][r] for r in RULES if r in data["rules"]}
         path.write_text(json.dumps(data, indent=1) + "\n")
         write_table()
