@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .criteria import kappa_from_lambda, lambda_from_kappa, least
 from .errors import checked_f, requirement
 from .rows.geometry import Geometry
+from .rows.threads import one_blas_thread
 from .rows.updates import Array, Updates
 from .spelling import Named
 
@@ -159,10 +160,15 @@ class Aggregator(Rule):
         state: Any = None,
         at: Round | None = None,
     ) -> Aggregate:
-        """Aggregate one round's rows; ``state`` is what the last round's step returned."""
+        """Aggregate one round's rows; ``state`` is what the last round's step returned.
+
+        BLAS has one thread meanwhile: where other processes want the cores, its threads wait for
+        each other ten times as long as they work. Large products are cut up by `in_order`.
+        """
         rows = updates if isinstance(updates, Updates) else Updates(updates)
         self.check(rows.n, f)
-        return self._step(rows, operator.index(f), state, at or Round())
+        with one_blas_thread:
+            return self._step(rows, operator.index(f), state, at or Round())
 
     @abstractmethod
     def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate: ...

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import ordered_product
+from .threads import in_order, threads_for
 
 _STRIP = 64  # rows of a table
+_ROWS = 256  # of a product that a thread computes at a time
 
 
 class Geometry:
@@ -109,11 +111,29 @@ class Geometry:
         affine[height, -1] = 1.0
         # Rows that sum to one must not feel the rounding of their own sum through a far origin.
         affine[:height, -1][np.abs(affine[:height, -1]) < 1e-12] = 0.0
-        times = ordered_product if self.reproducible else np.matmul
+        times = ordered_product if self.reproducible else product
         rough = squared_distances(times(times(affine, self.gram), affine.T))[:-1, :-1]
         affine -= affine[int(np.argmin(majority_reach(rough)))]
         gram = symmetric(times(times(affine, self.gram), affine.T))
         return Geometry(gram, reproducible=self.reproducible)
+
+
+def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``left @ right`` of two matrices, large ones by threads with some rows each.
+
+    Examples
+    --------
+    >>> product(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
+    array([[11.]])
+    """
+    out = np.empty((left.shape[0], right.shape[1]))
+
+    def rows_from(start: int) -> None:
+        np.matmul(left[start : start + _ROWS], right, out=out[start : start + _ROWS])
+
+    for _ in in_order(rows_from, range(0, len(left), _ROWS), threads_for(left.size)):
+        pass
+    return out
 
 
 def dot(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
