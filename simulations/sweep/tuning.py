@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import TypeAlias
 
 from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
@@ -16,6 +17,9 @@ from simulations.sweep.summary import CONTROL
 CHOICE = "tuned.json"
 TRIALS = "tuning"  # the folder of the runs that a choice rests on
 _NEAR = 0.95  # of the best accuracy without an attack
+
+Place: TypeAlias = tuple[str, float, float]
+"""A rule, a beta and a learning rate."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Worst:
     learning_rate: float
     attack: str
     accuracy: float
+
+    @property
+    def place(self) -> Place:
+        """Where in the trials this is."""
+        return self.aggregator, self.beta, self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -124,41 +133,61 @@ def choose(runs: Sequence[Run]) -> Choice:
             "tune", "have a result of every run that it chooses by",
             f"{len(failed)} of {len(runs)} failed", "Run the same command again",
         )
-    found: dict[tuple[str, float, float], dict[str, list[float]]] = {}
-    for run in runs:
-        config = run.config
-        place = (str(config["aggregator"]), float(config["beta"]), float(config["learning-rate"]))
-        ends = found.setdefault(place, {}).setdefault(str(config["attack"]), [])
-        ends.append(0.0 if run.diverged else run.accuracy)
-    worst = []
-    controls: dict[Worst, float] = {}
-    for place, attacks in sorted(found.items()):
-        means = {attack: fmean(ends) for attack, ends in sorted(attacks.items())}
-        attack = min(means, key=means.__getitem__)
-        worst.append(Worst(*place, attack, round(means[attack], 6)))
-        controls[worst[-1]] = means.get(CONTROL, 0.0)
-    learning: dict[tuple[str, float], float] = {}
-    for each, control in controls.items():
-        own = each.aggregator, each.beta
-        learning[own] = max(learning.get(own, 0.0), _NEAR * control)
+    ends = _ends(runs)
+    worst = tuple(_worst(place, ends[place]) for place in sorted(ends))
     best: dict[tuple[str, float], Worst] = {}
-    by_rate: dict[float, dict[float, list[float]]] = {}
-    for each in worst:  # ordered by rate
-        own = each.aggregator, each.beta
-        if controls[each] >= learning[own]:
-            known = best.setdefault(own, each)
-            if each.accuracy > known.accuracy:
-                best[own] = each
-        ends = by_rate.setdefault(each.beta, {}).setdefault(each.learning_rate, [])
-        ends.append(each.accuracy)
-    others = {
-        beta: max(sorted(rates), key=lambda rate: fmean(rates[rate]))
-        for beta, rates in by_rate.items()
-    }
+    for each in _learning(worst, ends):  # ordered by rate
+        known = best.setdefault((each.aggregator, each.beta), each)
+        if each.accuracy > known.accuracy:
+            best[each.aggregator, each.beta] = each
     rates: dict[str, dict[float, float]] = {}
     betas: dict[str, float] = {}
     for (rule, beta), chosen in best.items():
         rates.setdefault(rule, {})[beta] = chosen.learning_rate
         if chosen.accuracy > best[rule, betas.setdefault(rule, beta)].accuracy:
             betas[rule] = beta
-    return Choice(rates, others, betas, tuple(worst))
+    return Choice(rates, _for_others(worst), betas, worst)
+
+
+def _ends(runs: Sequence[Run]) -> dict[Place, dict[str, float]]:
+    """The accuracy by attack, over the seeds, of each rule, beta and rate."""
+    found: dict[Place, dict[str, list[float]]] = {}
+    for run in runs:
+        config = run.config
+        place = (str(config["aggregator"]), float(config["beta"]), float(config["learning-rate"]))
+        own = found.setdefault(place, {}).setdefault(str(config["attack"]), [])
+        own.append(0.0 if run.diverged else run.accuracy)
+    return {
+        place: {attack: fmean(values) for attack, values in sorted(attacks.items())}
+        for place, attacks in found.items()
+    }
+
+
+def _worst(place: Place, attacks: Mapping[str, float]) -> Worst:
+    attack = min(attacks, key=attacks.__getitem__)
+    return Worst(*place, attack, round(attacks[attack], 6))
+
+
+def _learning(
+    worst: Sequence[Worst], ends: Mapping[Place, Mapping[str, float]]
+) -> Iterator[Worst]:
+    """Those at whose rate the rule ends near its own best without an attack."""
+    controls = {each: ends[each.place].get(CONTROL, 0.0) for each in worst}
+    best: dict[tuple[str, float], float] = {}
+    for each, control in controls.items():
+        own = each.aggregator, each.beta
+        best[own] = max(best.get(own, 0.0), control)
+    for each, control in controls.items():
+        if control >= _NEAR * best[each.aggregator, each.beta]:
+            yield each
+
+
+def _for_others(worst: Sequence[Worst]) -> dict[float, float]:
+    """For each beta the rate at which the least accuracies are highest on average."""
+    found: dict[float, dict[float, list[float]]] = {}
+    for each in worst:
+        found.setdefault(each.beta, {}).setdefault(each.learning_rate, []).append(each.accuracy)
+    return {
+        beta: max(sorted(rates), key=lambda rate: fmean(rates[rate]))
+        for beta, rates in found.items()
+    }
