@@ -46,12 +46,12 @@ def tune(
         choice.write(folder)
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None
-    table = Table("beta", "learning rate")
-    for beta, rate in choice.learning_rate.items():
-        table.add_row(f"{beta:g}", f"{rate:g}")
+    betas = list(choice.others)
+    table = Table("learning rate for", *(f"beta {beta:g}" for beta in betas), "best beta")
+    for rule, rates in choice.learning_rate.items():
+        table.add_row(rule, *(f"{rates[beta]:g}" for beta in betas), f"{choice.beta[rule]:g}")
+    table.add_row("other rules", *(f"{choice.others[beta]:g}" for beta in betas))
     console.print(table)
-    for rule, beta in choice.beta.items():
-        console.print(f"{rule}: beta = {beta:g}")
     console.print(f"The choice is in {folder / CHOICE}")
 
 

@@ -119,7 +119,7 @@ class Least:
 def by_setting(runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
     """The runs that have a result, by setting."""
     groups: dict[str, list[Run]] = {}
-    told = not _one_rate_a_beta(runs)
+    told = not _one_rate_a_rule(runs)
     for run in runs:
         if run.error is None and run.evaluations:
             groups.setdefault(json.dumps(_rest(run, told), sort_keys=True), []).append(run)
@@ -142,11 +142,12 @@ def _rest(run: Run, rate: bool) -> dict[str, Any]:
     return rest
 
 
-def _one_rate_a_beta(runs: Sequence[Run]) -> bool:
-    """Whether beta decides the learning rate, as where `tune` chose it."""
-    rates: dict[float, set[float]] = {}
+def _one_rate_a_rule(runs: Sequence[Run]) -> bool:
+    """Whether rule and beta decide the learning rate, as where `tune` chose it."""
+    rates: dict[tuple[str, float], set[float]] = {}
     for run in runs:
-        rates.setdefault(float(run.config["beta"]), set()).add(float(run.config["learning-rate"]))
+        rule, beta = str(run.config["aggregator"]), float(run.config["beta"])
+        rates.setdefault((rule, beta), set()).add(float(run.config["learning-rate"]))
     return all(len(own) == 1 for own in rates.values())
 
 

@@ -39,10 +39,14 @@ def markdown(setting: Setting, runs: Sequence[Run]) -> str:
     what = f"mean ± standard deviation over {seeds} seeds" if spread else "one seed"
     rounds = sorted({int(run.config["num-rounds"]) for run in runs})
     attacked = [attack for attack in attacks if attack != CONTROL]
-    head = ["rule", "beta", *attacks, "least under attack"]
+    head = ["rule", "beta", "rate", *attacks, "least under attack"]
+    rates = {
+        (str(run.config["aggregator"]), float(run.config["beta"])): run.config["learning-rate"]
+        for run in runs
+    }
     rows = [
         f"{setting.title}: test accuracy in % after {', '.join(map(str, rounds))} rounds, "
-        f"{what}.{_rates(runs)}",
+        f"{what}. `rate` is the learning rate.",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",
@@ -51,7 +55,8 @@ def markdown(setting: Setting, runs: Sequence[Run]) -> str:
         rule = rules[index]
         cells = [text_of(found.get(Cell(attack, rule, beta)), spread) for attack in attacks]
         cells.append(text_of_least(least(found, rule, beta)))
-        rows.append(f"| {_escaped(rule)} | {beta:g} | {' | '.join(cells)} |")
+        rate = f"{rates[rule, beta]:g}"
+        rows.append(f"| {_escaped(rule)} | {beta:g} | {rate} | {' | '.join(cells)} |")
     return "\n".join([*rows, *_weights(setting, found, attacked, rules, lines)]) + "\n"
 
 
@@ -73,13 +78,6 @@ def text_of_least(found: Least | None, decimals: int = 1) -> str:
     if isnan(found.accuracy):
         return DIVERGED
     return f"{'≤ ' if found.bound else ''}{100 * found.accuracy:.{decimals}f}"
-
-
-def _rates(runs: Sequence[Run]) -> str:
-    rates = sorted({(float(r.config["beta"]), float(r.config["learning-rate"])) for r in runs})
-    if len({rate for _, rate in rates}) == 1:
-        return f" Learning rate {rates[0][1]:g}."
-    return f" Learning rate {', '.join(f'{rate:g} (beta {beta:g})' for beta, rate in rates)}."
 
 
 def _weights(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import TypeAlias
 
 from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
 from simulations.sweep.store import Run
+from simulations.sweep.summary import CONTROL
 
 CHOICE = "tuned.json"
 TRIALS = "tuning"  # the folder of the runs that a choice rests on
+_NEAR = 0.95  # of the best accuracy without an attack
+
+Place: TypeAlias = tuple[str, float, float]
+"""A rule, a beta and a learning rate."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,11 @@ class Worst:
     attack: str
     accuracy: float
 
+    @property
+    def place(self) -> Place:
+        """Where in the trials this is."""
+        return self.aggregator, self.beta, self.learning_rate
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -39,23 +50,32 @@ class Choice:
 
     Attributes
     ----------
-    learning_rate : dict of float to float
-        For each beta the rate at which the rules' least accuracies are highest on average.
+    learning_rate : dict of str to dict of float to float
+        For each rule and beta the rate whose least accuracy is highest, of those at which
+        the rule learns without an attack.
+    others : dict of float to float
+        For rules that were not tried: the rate, for each beta, at which the least accuracies of
+        those that were are highest on average.
     beta : dict of str to float
         For each rule the beta, at its rate, whose least accuracy is highest.
     worst : tuple of Worst
         All that was tried.
     """
 
-    learning_rate: dict[float, float]
+    learning_rate: dict[str, dict[float, float]]
+    others: dict[float, float]
     beta: dict[str, float]
     worst: tuple[Worst, ...]
 
+    def rate(self, rule: str, beta: float) -> float | None:
+        """The rate for a rule with this beta; None where this beta was not tried."""
+        return self.learning_rate.get(rule, self.others).get(beta)
+
     def applied(self, experiments: Sequence[Experiment]) -> list[Experiment]:
         """The experiments at the chosen rates; one with another beta keeps its own."""
+        chosen = [(each, self.rate(each.aggregator, each.beta)) for each in experiments]
         return [
-            replace(each, learning_rate=self.learning_rate.get(each.beta, each.learning_rate))
-            for each in experiments
+            each if rate is None else replace(each, learning_rate=rate) for each, rate in chosen
         ]
 
     def write(self, folder: Path) -> None:
@@ -79,7 +99,8 @@ def read_choice(folder: Path) -> Choice | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Choice(
-            {float(beta): float(rate) for beta, rate in found["learning_rate"].items()},
+            {str(rule): _numbers(rates) for rule, rates in found["learning_rate"].items()},
+            _numbers(found["others"]),
             {str(rule): float(beta) for rule, beta in found["beta"].items()},
             tuple(Worst(**each) for each in found["worst"]),
         )
@@ -89,11 +110,17 @@ def read_choice(folder: Path) -> Choice | None:
         ) from None
 
 
+def _numbers(rates: Mapping[str, float]) -> dict[float, float]:
+    return {float(beta): float(rate) for beta, rate in rates.items()}
+
+
 def choose(runs: Sequence[Run]) -> Choice:
     """Choose by maximin: the best of the worst cases over the attacks.
 
-    Each beta gets a rate of its own, so that none is compared at the rate of another; all rules
-    share it. Of equal ones the smallest, whatever order they were run in.
+    Each rule gets a rate of its own for each beta, so that none is compared at the rate of
+    another. Where runs without an attack are among them, only a rate at which these end near the
+    best of the rule's own can be chosen: of a rule that every attack defeats at every rate, the
+    least accuracies are chance. Of equal ones the smallest, whatever order they were run in.
 
     Raises
     ------
@@ -106,29 +133,61 @@ def choose(runs: Sequence[Run]) -> Choice:
             "tune", "have a result of every run that it chooses by",
             f"{len(failed)} of {len(runs)} failed", "Run the same command again",
         )
-    found: dict[tuple[str, float, float], dict[str, list[float]]] = {}
+    ends = _ends(runs)
+    worst = tuple(_worst(place, ends[place]) for place in sorted(ends))
+    best: dict[tuple[str, float], Worst] = {}
+    for each in _learning(worst, ends):  # ordered by rate
+        known = best.setdefault((each.aggregator, each.beta), each)
+        if each.accuracy > known.accuracy:
+            best[each.aggregator, each.beta] = each
+    rates: dict[str, dict[float, float]] = {}
+    betas: dict[str, float] = {}
+    for (rule, beta), chosen in best.items():
+        rates.setdefault(rule, {})[beta] = chosen.learning_rate
+        if chosen.accuracy > best[rule, betas.setdefault(rule, beta)].accuracy:
+            betas[rule] = beta
+    return Choice(rates, _for_others(worst), betas, worst)
+
+
+def _ends(runs: Sequence[Run]) -> dict[Place, dict[str, float]]:
+    """The accuracy by attack, over the seeds, of each rule, beta and rate."""
+    found: dict[Place, dict[str, list[float]]] = {}
     for run in runs:
         config = run.config
         place = (str(config["aggregator"]), float(config["beta"]), float(config["learning-rate"]))
-        ends = found.setdefault(place, {}).setdefault(str(config["attack"]), [])
-        ends.append(0.0 if run.diverged else run.accuracy)
-    worst = []
-    for place, attacks in sorted(found.items()):
-        means = {attack: fmean(ends) for attack, ends in sorted(attacks.items())}
-        attack = min(means, key=means.__getitem__)
-        worst.append(Worst(*place, attack, round(means[attack], 6)))
-    rates: dict[float, float] = {}
-    for beta in dict.fromkeys(each.beta for each in worst):
-        by_rate: dict[float, list[float]] = {}
-        for each in worst:
-            if each.beta == beta:
-                by_rate.setdefault(each.learning_rate, []).append(each.accuracy)
-        rates[beta] = max(sorted(by_rate), key=lambda rate: fmean(by_rate[rate]))
-    betas: dict[str, float] = {}
-    for rule in dict.fromkeys(each.aggregator for each in worst):
-        own = [
-            each for each in worst
-            if each.aggregator == rule and each.learning_rate == rates[each.beta]
-        ]
-        betas[rule] = max(own, key=lambda each: each.accuracy).beta
-    return Choice(rates, betas, tuple(worst))
+        own = found.setdefault(place, {}).setdefault(str(config["attack"]), [])
+        own.append(0.0 if run.diverged else run.accuracy)
+    return {
+        place: {attack: fmean(values) for attack, values in sorted(attacks.items())}
+        for place, attacks in found.items()
+    }
+
+
+def _worst(place: Place, attacks: Mapping[str, float]) -> Worst:
+    attack = min(attacks, key=attacks.__getitem__)
+    return Worst(*place, attack, round(attacks[attack], 6))
+
+
+def _learning(
+    worst: Sequence[Worst], ends: Mapping[Place, Mapping[str, float]]
+) -> Iterator[Worst]:
+    """Those at whose rate the rule ends near its own best without an attack."""
+    controls = {each: ends[each.place].get(CONTROL, 0.0) for each in worst}
+    best: dict[tuple[str, float], float] = {}
+    for each, control in controls.items():
+        own = each.aggregator, each.beta
+        best[own] = max(best.get(own, 0.0), control)
+    for each, control in controls.items():
+        if control >= _NEAR * best[each.aggregator, each.beta]:
+            yield each
+
+
+def _for_others(worst: Sequence[Worst]) -> dict[float, float]:
+    """For each beta the rate at which the least accuracies are highest on average."""
+    found: dict[float, dict[float, list[float]]] = {}
+    for each in worst:
+        found.setdefault(each.beta, {}).setdefault(each.learning_rate, []).append(each.accuracy)
+    return {
+        beta: max(sorted(rates), key=lambda rate: fmean(rates[rate]))
+        for beta, rates in found.items()
+    }

@@ -254,9 +254,9 @@ def test_figures_show_the_last_evaluation_and_the_spread_of_the_seeds(tmp_path):
     assert all(path.stat().st_size > 10_000 for path in made[:2])
     table = made[2].read_text()
     assert "over 2 seeds" in table
-    assert "| rule | beta | none | sign-flip | least under attack |" in table
-    assert "| cwtm | 0 | 51.0 ± 1.4 | 22.0 ± 0.0 (1 of 2 diverged) | diverged |" in table
-    assert "| cwtm | 0.9 | 91.0 ± 1.4 | 81.0 ± 1.4 | 81.0 |" in table
+    assert "| rule | beta | rate | none | sign-flip | least under attack |" in table
+    assert "| cwtm | 0 | 0.75 | 51.0 ± 1.4 | 22.0 ± 0.0 (1 of 2 diverged) | diverged |" in table
+    assert "| cwtm | 0.9 | 0.75 | 91.0 ± 1.4 | 81.0 ± 1.4 | 81.0 |" in table
     assert "weight of the Byzantine rows" in table
     assert table.rstrip().endswith("| cwtm | 0 | 0 |\n| cwtm | 0.9 | 22 |")
     assert "20 what a mean gives them" in table
@@ -270,8 +270,8 @@ def test_what_was_not_run_and_what_diverged_is_said_in_words(tmp_path):
         and (e.attack, e.beta) != ("mimic", 0.0)
     ]
     table = draw(kept, tmp_path)[2].read_text()
-    assert "| cwtm | 0 | 90.0 | 60.0 | not run | ≤ 60.0 |" in table
-    assert "| cwtm | 0.9 | 90.0 | not run | diverged | diverged |" in table
+    assert "| cwtm | 0 | 0.75 | 90.0 | 60.0 | not run | ≤ 60.0 |" in table
+    assert "| cwtm | 0.9 | 0.75 | 90.0 | not run | diverged | diverged |" in table
 
 
 def test_a_rule_that_fails_without_an_attack_compares_nothing(tmp_path):
@@ -348,20 +348,32 @@ def test_rate_and_beta_are_chosen_by_the_worst_case_on_held_out_examples(tmp_pat
 
     def ends(e):  # the higher rate is better unattacked, and under attack only with momentum
         good = {(0.1, 0.0): 0.5, (0.5, 0.0): 0.2, (0.1, 0.9): 0.6, (0.5, 0.9): 0.8}
-        return 0.9 + e.learning_rate / 10 if e.attack == "none" else good[e.learning_rate, e.beta]
+        if e.attack == "none":
+            return 0.9 + e.learning_rate / 10
+        return (0.7 if e.aggregator == "mda" else 0.0) + good[e.learning_rate, e.beta] / 10
 
-    choice = choose([fake(e, [0.1, ends(e)]) for e in experiments])
-    assert choice.learning_rate == {0.0: 0.1, 0.9: 0.5}
-    assert choice.beta == {"cwtm": 0.9, "mda": 0.9}
+    rise = {e: 0.1 * (e.aggregator == "cwtm" and e.beta == 0.0 and e.learning_rate == 0.5) for e in experiments}
+    choice = choose([fake(e, [0.1, ends(e) + rise[e]]) for e in experiments])
+    assert choice.learning_rate == {"cwtm": {0.0: 0.5, 0.9: 0.5}, "mda": {0.0: 0.1, 0.9: 0.5}}
+    assert choice.others == {0.0: 0.5, 0.9: 0.5}  # at 0.5 the two gain 0.1 and lose 0.03
+    assert choice.beta == {"cwtm": 0.0, "mda": 0.9}
+    assert choice.rate("gm", 0.9) == 0.5
+    assert choice.rate("gm", 0.99) is None
     assert {each.attack for each in choice.worst} == {"sign-flip"}
     choice.write(tmp_path)
     assert read_choice(tmp_path) == choice
-    applied = choice.applied(read_grid(grid(tmp_path, TUNE)))
-    assert {(e.beta, e.learning_rate) for e in applied} == {(0.0, 0.1), (0.9, 0.5)}
+    both = read_grid(grid(tmp_path, TUNE), {"aggregator": ["cwtm", "mda"]})
+    applied = choice.applied(both)
+    rates = {(e.aggregator, e.beta, e.learning_rate) for e in applied}
+    assert rates == {("cwtm", 0.0, 0.5), ("cwtm", 0.9, 0.5), ("mda", 0.0, 0.1), ("mda", 0.9, 0.5)}
     assert len(draw([fake(e, [0.1, 0.8]) for e in applied], tmp_path)) == 3  # one setting
-    assert "Learning rate 0.1 (beta 0), 0.5 (beta 0.9)." in (tmp_path / "digits-f1-table.md").read_text()
+    assert "| mda | 0 | 0.1 | 80.0" in (tmp_path / "digits-f1-table.md").read_text()
     diverged = choose([fake(e, [0.1, ends(e)], diverged=e.learning_rate == 0.5) for e in experiments])
-    assert diverged.learning_rate == {0.0: 0.1, 0.9: 0.1}
+    assert diverged.others == {0.0: 0.1, 0.9: 0.1}
+    assert set(diverged.learning_rate["cwtm"].values()) == {0.1}
+    fails = [e for e in experiments if e.attack == "none" and e.learning_rate == 0.5]
+    unattacked = choose([fake(e, [0.1, 0.3 if e in fails else ends(e)]) for e in experiments])
+    assert unattacked.learning_rate["mda"] == {0.0: 0.1, 0.9: 0.1}  # 0.5 was chosen above
     with pytest.raises(ValueError, match="1 of 16 failed"):
         choose([fake(e, [], error="no memory" if e == experiments[0] else None) for e in experiments])
     (tmp_path / "tuned.json").write_text("[]")
