@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -66,12 +67,13 @@ def sweep(
 
     GRID is a TOML file, as in simulations/grids.
 
-    What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone.
+    What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone,
+    'aggregator=["mda", "cwtm"]' two of its rules.
     Where `tune` has chosen rates for this folder, they are taken.
     """
     folder = output_dir or Path("results") / grid.stem
     try:
-        experiments = read_grid(grid, read_overrides(run_config), here=not address)
+        experiments = read_grid(grid, _read_lists(run_config), here=not address)
         if choice := read_choice(folder):
             experiments = choice.applied(experiments)
             console.print(f"Learning rates as {folder / CHOICE} has them")
@@ -79,6 +81,22 @@ def sweep(
     except (ValueError, TypeError, OSError) as error:
         raise failure(str(error), code=2) from None
     console.print(f"Now: python -m simulations figures {folder}")
+
+
+def _read_lists(run_config: list[str] | None) -> dict[str, Any]:
+    """As `read_overrides`, and lists, of which a grid takes one for any key."""
+    found: dict[str, Any] = {}
+    others = []
+    for item in run_config or []:
+        try:
+            read = tomllib.loads(item)
+        except tomllib.TOMLDecodeError:
+            read = {}
+        if any(isinstance(value, list) for value in read.values()):
+            found |= read
+        else:
+            others.append(item)
+    return read_overrides(others) | found
 
 
 def _run(experiments: Sequence[Experiment], folder: Path, address: str, gpus: float) -> None:

@@ -381,6 +381,17 @@ def test_rate_and_beta_are_chosen_by_the_worst_case_on_held_out_examples(tmp_pat
         read_choice(tmp_path)
 
 
+def test_a_list_on_the_command_line_stands_in_place_of_the_grids(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("simulations.commands.sweeps.run_sweep", lambda experiments, *_: asked.extend(experiments))
+    chosen = ["-c", 'aggregator=["mda", "nnm | cwtm"]', "-c", "seed=1 num-rounds=3"]
+    done = CliRunner().invoke(app, ["sweep", str(grid(tmp_path)), "--output-dir", str(tmp_path / "out"), *chosen])
+    assert done.exit_code == 0, done.output
+    assert {e.aggregator for e in asked} == {"mda", "nnm | cwtm"}
+    assert {(e.seed, e.num_rounds) for e in asked} == {(1, 3)}
+    assert len(asked) == 8
+
+
 def test_the_command_tunes_and_the_sweep_takes_the_rates(tmp_path, monkeypatch):
     def run(experiments, folder, *_):
         store = Store(folder)
