@@ -155,6 +155,22 @@ def test_what_is_said_of_mnist_is_what_its_tables_say():
     assert text in CHOOSING
 
 
+def test_what_is_said_of_data_that_differ_is_what_the_map_says():
+    table = (EVIDENCE[0].parents[1] / "digits-f-heterogeneity" / "digits-worst-table.md").read_text(encoding="utf-8")
+    found = {}
+    for line in table.splitlines()[4:]:
+        partition, rule, *cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        similarity, rule = re.search(r"[\d.]+", partition)[0], rule.replace("\\|", "|")
+        for f, cell in zip((1, 3, 5, 7), cells, strict=True):
+            found[similarity, rule, f] = 0.0 if cell == "fails alone" else float(cell)
+    page = " ".join(EVIDENCE_PAGE.split())
+    assert f"every rule keeps {min(v for (_, _, f), v in found.items() if f == 1)} % or more" in page
+    for rule in ("cwtm", "mda", "gm"):
+        alone, behind = found["0.0", rule, 3], found["0.0", f"nnm | {rule}", 3]
+        assert f"`{rule}` {alone} and {behind} %" in page
+    assert f"the best is {max(v for (s, _, f), v in found.items() if (s, f) == ('0.0', 5))} %" in page
+
+
 def bounds(values):
     return min(values), max(values)
 
