@@ -155,6 +155,15 @@ def test_what_is_said_of_mnist_is_what_its_tables_say():
     assert text in CHOOSING
 
 
+def test_what_is_said_of_the_convolutional_network_is_what_its_table_says():
+    found = least_under_attack("mnist-cnn/mnist-cnn-f5-table.md")
+    page = " ".join(EVIDENCE_PAGE.split())
+    alone, ours = found["mda", "0"], found["mda", "0.9"]
+    assert f"`mda` ends at {alone[1]} % alone and at {ours[1]} % over momentums, {ours[0] - ours[1]:.1f} points below" in page
+    assert f"`cwtm` at {found['cwtm', '0'][1]} and {found['cwtm', '0.9'][1]} %" in page
+    assert f"The mean ends at {found['mean', '0'][1]} and {found['mean', '0.9'][1]} %" in page
+
+
 def test_what_is_said_of_data_that_differ_is_what_the_map_says():
     table = (EVIDENCE[0].parents[1] / "digits-f-heterogeneity" / "digits-worst-table.md").read_text(encoding="utf-8")
     found = {}
