@@ -16,24 +16,15 @@ import multiprocessing
 import statistics
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from flwr.app import ArrayRecord
 
-from benchmarks.machine import RESULTS, describe
+from benchmarks.machine import RESULTS, describe, resident
 from simulations.experiment import Experiment
 from simulations.in_process import run_in_process
 
 _SHOWN = 20  # memory is noted so often, beside the first rounds
-
-
-def resident() -> float:
-    """MiB of this process, now."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status names no VmRSS")
 
 
 def measure(rule: str, nodes: int, rounds: int) -> dict[str, Any]:
@@ -52,7 +43,7 @@ def measure(rule: str, nodes: int, rounds: int) -> dict[str, Any]:
         work.append(time.process_time())
         wall.append(time.perf_counter())
         if server_round <= 5 or server_round % max(1, rounds // _SHOWN) == 0:
-            memory[server_round] = round(resident())
+            memory[server_round] = resident() >> 20
 
     run_in_process(experiment, batched=True, on_model=note)
     spent = [after - before for before, after in pairwise(work)][2:]

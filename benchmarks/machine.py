@@ -20,7 +20,7 @@ def describe() -> dict[str, Any]:
     packages = ("flwr-resam", "numpy", "numba", "flwr", "torch", "byzfl", "byzpy", "krum", "ray")
     return {
         "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
+        **{name: version(name) for name in packages},
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -64,7 +64,13 @@ def processor() -> str:
     return platform.processor()
 
 
-def _version(name: str) -> str | None:
+def resident() -> int:
+    """The memory of this process in bytes, now."""
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * 4096
+
+
+def version(name: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -16,14 +16,13 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from benchmarks.machine import RESULTS, describe
+from benchmarks.machine import RESULTS, describe, resident
 from flwr_resam import InProcessGrid, Resam, parse_rule
 from flwr_resam.wire.layout import MOMENTUM_KEY
 
@@ -39,11 +38,11 @@ class Measured(Resam):
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
         """Aggregate, watched."""
         came = list(replies)
-        before, highest, done = _resident(), [0], threading.Event()
+        before, highest, done = resident(), [0], threading.Event()
 
         def watch() -> None:
             while not done.is_set():
-                highest[0] = max(highest[0], _resident())
+                highest[0] = max(highest[0], resident())
                 time.sleep(0.001)
 
         watcher = threading.Thread(target=watch)
@@ -60,10 +59,6 @@ class Measured(Resam):
             "allocated": peak, "resident": max(0, highest[0] - before), "seconds": seconds,
         }
         return result
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def measure(text: str, reply: str, n: int, size: int) -> dict[str, float]:

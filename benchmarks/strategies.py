@@ -23,7 +23,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
-from benchmarks.machine import RESULTS, alternate, describe
+from benchmarks.machine import RESULTS, alternate, describe, version
 from flwr_resam import InProcessGrid, Resam, parse_rule
 from flwr_resam.wire.flower import received
 
@@ -193,14 +193,12 @@ def _record(layers: list[Any]) -> ArrayRecord:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {}
     for name in ("flwr", "qora-fl", "acfa-flower"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
+        if (there := version(name)) is None:
             print(f"left out: {name} (pip install --no-deps {name})")
+        else:
+            found[name] = there
     if "acfa-flower" in found and not acfa_is_there():
         print("left out: acfa-flower (set ACFA_AGG_BIN to its Rust program)")
         del found["acfa-flower"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -64,21 +64,15 @@ class ClientSettings:
         ValueError
             For a value that is not of its key's type, or a plugin that can't be imported.
         """
-        found = cls._checked(*(run_config[key] for key in cls.by_key()))
+        found = cls(**{
+            each.name: _of_type(key, run_config[key], type(each.default))
+            for key, each in cls.by_key().items()
+        })
         if found.plugins:
             from flwr_resam.plugins import load
 
             load(found.plugins)
         return found
-
-    @classmethod
-    @lru_cache(maxsize=64, typed=True)
-    def _checked(cls, *values: Any) -> Self:
-        """The settings of these values, each in its place; a round reads them at every node."""
-        return cls(**{
-            each.name: _of_type(key, value, type(each.default))
-            for (key, each), value in zip(cls.by_key().items(), values, strict=True)
-        })
 
     @classmethod
     def of_node(cls, context: Context) -> Self:

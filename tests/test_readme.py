@@ -93,14 +93,22 @@ def test_the_figures_and_tables_of_the_evidence_are_drawn_from_its_results(resul
 def least_under_attack(name):
     """By rule and beta: the control, and the last column of a table of the evidence."""
     table = (PROJECT / "docs" / "evidence" / name).read_text(encoding="utf-8").split("\n\n")[1]
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()
-    ]
+    rows = [cells_of(line) for line in table.splitlines()]
     none, least = rows[0].index("none"), rows[0].index("least under attack")
     return {
-        (row[0].replace("\\|", "|"), row[1]): (float(row[none].split()[0]), float(row[least]))
-        for row in rows[2:]
+        (row[0], row[1]): (float(row[none].split()[0]), float(row[least])) for row in rows[2:]
     }
+
+
+def cells_of(line):
+    """The cells of a line of a Markdown table."""
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def line_of(rule, cells):
+    """A line of such a table that begins with a rule."""
+    name = rule.replace("|", "\\|")
+    return f"| `{name}` | {' | '.join(cells)} |"
 
 
 EVIDENCE_PAGE = (PROJECT / "docs" / "evidence" / "index.md").read_text(encoding="utf-8")
@@ -114,8 +122,7 @@ def least_table(name):
     for rule in dict.fromkeys(rule for rule, _ in tables[0]):
         found = [table.get((rule, beta)) for table in tables for beta in ("0", "0.9")]
         cells = ["no run: n < 2f + 3" if one is None else f"{one[1]:.1f}" for one in found]
-        name = rule.replace("|", "\\|")
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        lines.append(line_of(rule, cells))
     return "\n".join(lines)
 
 
@@ -173,8 +180,7 @@ def table_of_different_data():
     lines = ["| rule | Dirichlet: none | worst | by label: none | worst |", "|---|---|---|---|---|"]
     for rule in dict.fromkeys(rule for rule, _ in tables[0]):
         cells = [f"{value:.1f}" for table in tables for value in table[rule, "0.9"]]
-        name = rule.replace("|", "\\|")
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        lines.append(line_of(rule, cells))
     return "\n".join(lines)
 
 
@@ -198,8 +204,8 @@ def test_what_is_said_of_data_that_differ_is_what_the_map_says():
     table = (EVIDENCE[0].parents[1] / "digits-f-heterogeneity" / "digits-worst-table.md").read_text(encoding="utf-8")
     found = {}
     for line in table.splitlines()[4:]:
-        partition, rule, *cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        similarity, rule = re.search(r"[\d.]+", partition)[0], rule.replace("\\|", "|")
+        partition, rule, *cells = cells_of(line)
+        similarity = re.search(r"[\d.]+", partition)[0]
         for f, cell in zip((1, 3, 5, 7), cells, strict=True):
             found[similarity, rule, f] = 0.0 if cell == "fails alone" else float(cell)
     page = " ".join(EVIDENCE_PAGE.split())

@@ -113,6 +113,7 @@ def test_where_a_run_writes_does_not_make_it_another():
         ("[base]\naggregator = 'cwmt'", "Did you mean `cwtm`"),
         ("[base]\nnum-malicious-nodes = 7\naggregator = ['mda', 'bulyan']", "aggregator=\"bulyan\""),
         ("beta = 0.9", "one table .base."),
+        ("[base]\nseed = [[0, 1]]", r"`seed` must be of type int. Found \[0, 1\]"),
         ("[base]\nseed = ['a', 1]", "`seed` must be of type int. Found 'a'.*small.toml.*seed=\"a\""),
         ("[base]\nseed = 2020-01-01", "`seed` must be of type int.*small.toml.*2020-01-01"),
         ("[base]\nseed = []", "`seed` must list at least one value in .*small.toml"),
