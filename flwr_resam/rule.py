@@ -167,6 +167,11 @@ class Aggregator(Rule):
         """
         rows = updates if isinstance(updates, Updates) else Updates(updates)
         self.check(rows.n, f)
+        if at is not None and at.nodes and len(at.nodes) != rows.n:
+            raise requirement(
+                "at", "name the node of each row", f"{len(at.nodes)} nodes for {rows.n} rows",
+                "Write Round(nodes=...) with as many, or leave them out",
+            )
         with one_blas_thread:
             return self._step(rows, operator.index(f), state, at or Round())
 

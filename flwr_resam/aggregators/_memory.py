@@ -64,7 +64,17 @@ def add_rows(
     -------
     (n, d) array
         In the library and the dtype of the rows.
+
+    Raises
+    ------
+    ValueError
+        Where the sums are those of another model.
     """
+    if sums is not None and tuple(sums.shape) != (len(known), updates.d):
+        raise requirement(
+            "state", f"hold a sum of {updates.d} coordinates for each of {len(known)} nodes",
+            f"an array of shape {tuple(sums.shape)}", "Begin with rule.start() for another model",
+        )
     place = {node: index for index, node in enumerate(known)}
     met = [row for row, node in enumerate(nodes) if sums is not None and node in place]
     old = [place[nodes[row]] for row in met]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ..errors import check_positive, check_whole
@@ -59,7 +60,8 @@ class CenteredClipping(Aggregator):
         around = updates if state is None else updates.with_vector(state["vector"])
         weights = self._weights(around.geometry(), n)
         vector = around.combine(weights)
-        return Aggregate(vector, weights[:n], {"vector": vector})
+        kept = array_namespace(vector).asarray(vector, copy=True)  # the other is the caller's own
+        return Aggregate(vector, weights[:n], {"vector": kept})
 
     def _weights(self, geometry: Geometry, n: int) -> NDArray[np.float64]:
         """Weights of v on the points; what is missing to one lies on the origin.

@@ -62,7 +62,10 @@ class FLAME(Aggregator):
         if self.noise:
             xp = array_namespace(vector)
             drawn = at.random().normal(0.0, self.noise * typical, len(vector))
-            vector = vector + xp.asarray(drawn, dtype=vector.dtype, device=device(vector))
+            wide = xp.astype(vector, xp.float64)
+            noisy = wide + xp.asarray(drawn, dtype=xp.float64, device=device(vector))
+            limit = float(xp.finfo(vector.dtype).max)
+            vector = xp.astype(xp.clip(noisy, -limit, limit), vector.dtype)
         return Aggregate(vector, weights)
 
     def coefficient(self, n: int, f: int, d: int) -> float | None:

@@ -141,7 +141,7 @@ def _ordered(block: Array, wanted: range) -> Callable[[int], Array]:
         if n <= _TALL and width >= _NARROW:
             return order_rows(block, tuple(wanted))
         if n > _TALL:
-            columns = np.ascontiguousarray(block.T)
+            columns = block.T.copy(order="C")  # a view of the rows it must not be: it is sorted
             columns.sort(axis=1)
             ordered = np.ascontiguousarray(columns.T)
         else:
