@@ -10,6 +10,7 @@ is for parameters (`flwr_resam.wire.buffers` says why).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from logging import INFO, WARNING
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from .wire.instruction import (
     say_beta,
     server_round_of,
     training_of,
+    without_stamp,
 )
 from .wire.layout import MOMENTUM_KEY
 from .wire.npy import dtype_name, pack, record_of, unpack
@@ -37,6 +39,8 @@ __all__ = [
     "MOMENTUM_KEY", "WorkerMomentum", "exits_are_errors", "momentum_mod", "server_round_of",
     "training_of",
 ]
+
+_outer: ContextVar[str | None] = ContextVar("momentum_mod", default=None)  # the message it has
 
 _STATE_KEY = "resam-momentum"
 _STEPS_KEY = "resam-momentum-steps"
@@ -225,14 +229,25 @@ def momentum_mod(
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if asks_partition(message):
             return partition_answer(message, context)
+        if _outer.get() == message.metadata.message_id:
+            raise requirement(
+                "mods", "hold momentum_mod once", "it twice", "Remove one, also from "
+                "@app.train(mods=[...])",
+            )
         training = training_of(message)
         of_training = message.metadata.message_type.split(".")[0] == MessageType.TRAIN
         if not of_training or training is None or not of_kind(message.content, ArrayRecord):
             return exits_are_errors(message, context, call_next)
-        # The handler may empty the record it is given, so its arrays are noted down before.
+        # The handler may empty what it is given, so that all is noted down before.
         sent = dict(_only_record(message, "instruction")[1])
+        number = server_round_of(message)
+        without_stamp(message)
         kept = context.state.get(_STEPS_KEY)
-        reply = exits_are_errors(message, context, call_next)
+        token = _outer.set(message.metadata.message_id)
+        try:
+            reply = exits_are_errors(message, context, call_next)
+        finally:
+            _outer.reset(token)
         if reply.has_error():
             return reply
         key, local = _only_record(reply, "reply")
@@ -248,7 +263,7 @@ def momentum_mod(
             )
         momentum = WorkerMomentum(beta, context.state, buffers)
         record = momentum.step(
-            update_of(sent, local), server_round=server_round_of(message), training=training
+            update_of(sent, local), server_round=number, training=training
         )
         if buffers is None and not buffer_names(sent):
             _warn_of_variances(sent, local, record)

@@ -21,6 +21,7 @@ from .rule import Aggregator
 from .scratch import Scratch
 from .server.aggregation import result_of
 from .server.checkpoint import Saver
+from .server.configured import Configured
 from .server.descent import descend
 from .server.intake import Intake
 from .server.ledger import Ledger, round_lines
@@ -36,13 +37,13 @@ from .server.log import (
     log_sunk,
     quorum_lost,
 )
-from .server.loop import EvaluateFn, Plan, RunState, run_rounds
+from .server.loop import EvaluateFn, Plan, RunState, check_unasked, run_rounds
 from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
 from .server.root import Root
 from .server.rounds import OnRound, Rounds, told
 from .server.sampling import connected, instructions
-from .server.settings import Configured, Rate, Settings, check_model
+from .server.settings import Rate, Settings, check_keys, check_model
 from .wire.flower import logger
 from .wire.layout import Layout
 
@@ -186,6 +187,7 @@ class Resam(Configured, FedAvg):
                 "weighted_by_key", "be left out", repr(weighted_by_key), "What a node reports of "
                 "itself weighs nothing, for a liar would report the most", error=TypeError,
             )
+        check_keys(arrayrecord_key, configrecord_key)
         self.settings = settings = Settings.of(
             aggregator, output_dir, buffers, min_train_nodes, min_available_nodes,
             num_malicious_nodes=num_malicious_nodes, learning_rate=learning_rate,
@@ -286,6 +288,7 @@ class Resam(Configured, FedAvg):
         The first round waits for ``min_available_nodes``, and a resumed run and later rounds only
         where the nodes that are there can't be a quorum.
         """
+        self._run.asked, self._run.missing = [], 0
         if self.fraction_train == 0.0:
             return []
         first = not self._run.met
@@ -301,15 +304,26 @@ class Resam(Configured, FedAvg):
             log_sample(
                 self.settings, nodes=len(nodes), asked=len(asked), rounds=self._run.rounds
             )
-        self._run.sent(arrays, asked, self.settings)
+        self._run.missing = max(0, self.settings.min_train_nodes - len(asked))
+        if not self._run.ours:
+            self._run.sent(arrays, asked, self.settings)
         return asked
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Turn this round's replies into the next model; None keeps the model."""
+        """Turn this round's replies into the next model; None keeps the model.
+
+        A round in which nobody was to be asked is none that was skipped.
+
+        Raises
+        ------
+        RuntimeError
+            For replies to what neither `configure_train` nor `start` has sent.
+        """
         run, settings = self._run, self.settings
-        if run.model is None or run.layout is None or self.fraction_train == 0.0:
+        if not run.asked and not run.missing:
+            check_unasked(replies, "train")
             return None, None
         with run.scratch_in(settings) as scratch:
             return self._aggregate(server_round, replies, run, scratch)
@@ -322,7 +336,7 @@ class Resam(Configured, FedAvg):
         assert sent is not None
         intake = Intake(run.asked, layout, layout.views(sent), scratch)
         # Nodes that are gone and could not be asked any more are silent ones.
-        expected = max(len(intake.asked), settings.min_train_nodes)
+        expected = len(intake.asked) + run.missing
         intake.take_all(replies, lambda: run.wait_less(
             settings.aggregator, settings, asked=expected, valid=intake.valid,
             malformed=intake.proven,
@@ -363,6 +377,7 @@ class Resam(Configured, FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Sample among the nodes that are connected."""
+        self._run.questions = []
         if self.fraction_evaluate == 0.0:
             return []
         self._run.questions = self._messages(
@@ -381,6 +396,7 @@ class Resam(Configured, FedAvg):
         """
         run, asked = self._run, len(self._run.questions)
         if not asked:
+            check_unasked(replies, "evaluate")
             return None
         contents = evaluations(run.questions, replies, lambda valid: run.wait_less(
             Median(), self.settings, asked=asked, valid=valid, malformed=0

@@ -313,7 +313,7 @@ def test_a_handler_that_returns_no_record_or_two_is_told_so(count):
 
 def test_momentum_twice_is_told_so():
     ask = trained_by([momentum_mod(BETA), momentum_mod(BETA)], weights)
-    assert "momentum already" in printable(ask().error.reason)
+    assert "momentum_mod once" in printable(ask().error.reason)
 
 
 def test_one_bad_batch_costs_a_worker_one_round():

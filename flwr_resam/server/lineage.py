@@ -47,3 +47,9 @@ of this name.
                 base.__name__, _CURES.get(base.__name__, "Derive from Resam alone"),
                 error=TypeError,
             )
+    if "_construct_messages" in vars(cls):
+        raise requirement(
+            cls.__name__, "override methods that Resam calls", "_construct_messages",
+            "Override configure_train, and change the messages that super().configure_train(...) "
+            "returns", error=TypeError,
+        )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from logging import INFO
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..rule import Aggregator
 from ..scratch import Scratch
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
-from ..wire.instruction import stamp
+from ..wire.instruction import model_of, stamp
 from ..wire.layout import Layout
 from .gate import Rejection
 from .ledger import Ledger, Line
@@ -53,6 +53,10 @@ class RunState:
         Names the training, so that workers tell it from another; lasts over a resumption.
     asked, questions : list of Message
         What went out last, for training and for evaluation.
+    missing : int
+        How many fewer nodes were there than have to be asked.
+    models_differ : bool
+        Whether it was said that nodes got models that no momentum can step from.
     model : ArrayRecord or None
         The one that was sent; None before the first round.
     layout : Layout or None
@@ -92,6 +96,8 @@ class RunState:
     moments: dict[str, Any] | None = None
     asked: list[Message] = field(default_factory=list)
     questions: list[Message] = field(default_factory=list)
+    missing: int = 0
+    models_differ: bool = False
     model: ArrayRecord | None = None
     layout: Layout | None = None
     deadline: Deadline = field(default_factory=Deadline)
@@ -118,6 +124,8 @@ class RunState:
     def sent(self, model: ArrayRecord, asked: Iterable[Message], settings: Settings) -> None:
         """Note what went out for training, whoever wrote it."""
         if self.layout is None or not self.layout.is_of(model):
+            if self.layout is not None:  # another model than the one that the rule remembers
+                self.rule_state = settings.aggregator.start()
             self.layout, self.moments = Layout.of(model, settings.buffers), None
         self.model, self.asked = model, list(asked)
 
@@ -225,11 +233,13 @@ def run_rounds(
     def replies(
         messages: list[Message], method: str, scratch: Scratch | None = None
     ) -> Iterable[Message]:
+        if not messages:
+            return []
         run.deadline = Deadline(run.timeout, scratch)
         stream = exchange(grid, messages, run.deadline)
         # Another's method may go through the replies twice, as it can through Flower's; not so
         # where they do not fit in memory.
-        own = getattr(type(strategy), method).__module__.partition(".")[0] == _PACKAGE
+        own = _is_ours(getattr(strategy, method))
         return stream if own or scratch is not None else list(stream)
 
     if plan.done == 0:
@@ -238,10 +248,9 @@ def run_rounds(
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
         began = time.monotonic()
-        run.lines = []
+        run.lines, run.missing = [], 0
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
-        run.sent(result.arrays, asked, settings)
-        stamp(asked, run.training, number)
+        _note(asked, strategy.arrayrecord_key, result.arrays, run, settings, number)
         try:
             model, metrics = strategy.aggregate_train(
                 number, replies(asked, "aggregate_train", run.open_scratch(settings))
@@ -276,3 +285,47 @@ def run_rounds(
         time.monotonic() - started,
     )
     return result
+
+
+def _note(
+    asked: list[Message], key: str, arrays: ArrayRecord, run: RunState, settings: Settings,
+    server_round: int,
+) -> None:
+    """Note what was asked, and ask for momentum where a model was sent that all can step from.
+
+    It need not be the one that ``configure_train`` was given. Where nodes got different ones, or
+    one in other dtypes than the server's, weights are taken.
+    """
+    try:
+        sent = model_of(asked, key)
+    except LookupError:
+        sent = arrays
+    run.sent(arrays, asked, settings)
+    assert run.layout is not None
+    if sent is not None and run.layout.is_of(sent):
+        run.model = sent
+        stamp(asked, run.training, server_round)
+    elif not run.models_differ:
+        run.models_differ = True
+        logger.log(
+            WARNING, "`configure_train` sent %s: nodes are asked for weights, and the rule works "
+            "without momentum. Send all of them one model in the server's dtypes for momentum",
+            "different models" if sent is None else "a model of other shapes or dtypes",
+        )
+
+
+def check_unasked(replies: Iterable[Message], what: str) -> None:
+    """Raise a RuntimeError where there are replies, though nothing is known to have been asked."""
+    for _ in replies:
+        raise RuntimeError(
+            f"`aggregate_{what}` must be given replies to what `configure_{what}` of Resam, or "
+            f"`Resam.start`, has sent. Found replies to other messages. Call super().configure_"
+            f"{what}(...) within your own, or let `start` of Resam run the rounds."
+        )
+
+
+def _is_ours(method: Callable[..., object]) -> bool:
+    """Whether a method is this package's, and not one that was put in its place or around it."""
+    function = getattr(method, "__func__", method)
+    module = getattr(function, "__globals__", {}).get("__name__", "")
+    return bool(module.partition(".")[0] == _PACKAGE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from ..optimizers import Descent, Optimizer, checked_optimizer
 from ..rule import Aggregator, Chain, PreAggregator, Rule
 from ..spelling import meant
 from ..wire.buffers import checked_buffers
+from ..wire.instruction import RESERVED
+from ..wire.layout import MOMENTUM_KEY
 from .folders import checked_path, checked_spill
 from .quorum import effective_faults
 from .root import Root, check_root
 from .rounds import OnRound
 
 Rate = Callable[[int], float]
+
+DERIVED = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")  # of others
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Settings:
     reproducible: bool = False
     on_round: OnRound | None = None
     root: Root | None = None
+    given: Mapping[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -75,8 +80,8 @@ class Settings:
         """The settings, where None stands for what the rule needs."""
         return cls(
             aggregator=MDA() if aggregator is None else aggregator,
-            output_dir=checked_path("output_dir", output_dir),
-            buffers=checked_buffers(buffers),
+            output_dir=output_dir,  # type: ignore[arg-type]
+            buffers=buffers,  # type: ignore[arg-type]
             min_train_nodes=_least("min_train_nodes", min_train_nodes),
             min_available_nodes=_least("min_available_nodes", min_available_nodes),
             **others,
@@ -90,6 +95,8 @@ class Settings:
             self._set("learning_rate", finite_rate(self.learning_rate))
         self._set("weight_decay", _at_least_zero("weight_decay", self.weight_decay))
         self._set("optimizer", checked_optimizer(self.optimizer))
+        self._set("output_dir", checked_path("output_dir", self.output_dir))
+        self._set("buffers", checked_buffers(self.buffers))
         self._set("device", checked_device(self.device))
         self._set("spill", checked_spill(self.spill, self.aggregator, self.device))
         _check_reproducible(self.reproducible, self.device)
@@ -122,6 +129,8 @@ class Settings:
 
     def _settle_nodes(self) -> None:
         """Choose the numbers of nodes that were left open, and check that the rule admits f."""
+        given = {name: getattr(self, name) for name in DERIVED}
+        self._set("given", given)
         least = self._least_nodes()
         nodes = self.min_available_nodes or self.min_train_nodes or least
         trained = self.min_train_nodes
@@ -131,8 +140,9 @@ class Settings:
             trained = share if 0.0 < self.fraction_train < 1.0 else nodes
         self.aggregator.check(trained, self.num_malicious_nodes)
         self._set("min_train_nodes", trained)
-        if self.fraction_evaluate > 0.0:  # with fewer no metric of them could be believed
-            least = 2 * self.num_malicious_nodes + 1
+        if self.fraction_evaluate > 0.0:
+            # So that with f of them silent there are enough for a metric to be believed.
+            least = 3 * self.num_malicious_nodes + 1
             self._set("min_evaluate_nodes", max(self.min_evaluate_nodes, least))
         self._set("min_available_nodes", nodes)
 
@@ -162,40 +172,6 @@ class Settings:
         if not callable(rate):
             return rate
         return _at_least_zero("learning_rate", rate(server_round))
-
-
-_NAMES = frozenset(each.name for each in fields(Settings))
-_LEGACY = ("initialize_parameters", "configure_fit", "aggregate_fit", "evaluate")
-
-
-class Configured:
-    """What has `Settings`, and each of them as an attribute."""
-
-    settings: Settings
-
-    def __repr__(self) -> str:
-        """As it is made: f, the rule, and what another one of these has not by itself."""
-        f, rule = self.settings.num_malicious_nodes, self.settings.aggregator
-        usual = vars(Settings(f, rule))
-        changed = {name: each for name, each in vars(self.settings).items() if each != usual[name]}
-        more = "".join(f", {name}={value!r}" for name, value in changed.items())
-        return f"{type(self).__name__}({f}, parse_rule({str(rule)!r}){more})"
-
-    def __getattr__(self, name: str) -> Any:
-        """A setting by its name."""
-        if name in _NAMES:
-            return getattr(self.settings, name)
-        hint = ""
-        if name in _LEGACY:
-            hint = ". It is of Flower's Message API: call `start` within @app.main() of a ServerApp"
-        raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`{hint}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Change a setting, checked as at construction, or any other attribute."""
-        if name in _NAMES:
-            changed: dict[str, Any] = {name: value}
-            name, value = "settings", replace(self.settings, **changed)
-        super().__setattr__(name, value)
 
 
 def _faults(given: object) -> int:
@@ -285,6 +261,17 @@ def checked_timeout(seconds: float, name: str = "timeout") -> float:
             "Use 3600.0, say; nodes that answer later count as silent",
         )
     return float(seconds)
+
+
+def check_keys(arrayrecord_key: str, configrecord_key: str) -> None:
+    """Raise a ValueError for a key at which this package's own records lie."""
+    keys = {"arrayrecord_key": arrayrecord_key, "configrecord_key": configrecord_key}
+    for name, key in keys.items():
+        if key in (RESERVED, MOMENTUM_KEY):
+            raise requirement(
+                name, f"be another name than {RESERVED!r} and {MOMENTUM_KEY!r}, which are taken",
+                repr(key), "Use FedAvg's, \"arrays\" and \"config\"",
+            )
 
 
 def check_model(arrays: object) -> None:

@@ -16,14 +16,15 @@ from flwr.serverapp import Grid
 
 from ..scratch import Scratch, ScratchError, Stored
 from .flower import (
+    SUPERLINK_NODE_ID,
     Content,
     Network,
     UnknownFlowerError,
     array_bytes,
+    children_of,
     is_chunk,
     logger,
     number_message,
-    object_ids,
 )
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two looks for a reply
@@ -51,6 +52,7 @@ class Look:
         self._pause = _FIRST_PAUSE
         self._reply: str | None = None
         self._missing: deque[str] = deque()
+        self._known: set[str] = set()
         self._contents: dict[str, Content] = {}
         self._chunks = None if scratch is None else Stored(scratch)
         self._error: Message | None = None
@@ -74,7 +76,10 @@ class Look:
         """
         if self._error is None:
             try:
-                return self._network.message(cast(str, self._reply), self._contents)
+                found = self._network.message(cast(str, self._reply), self._contents)
+                if self._is_its_own(found):
+                    return found
+                self._refuse("names another sender, or answers another message")
             except (ScratchError, UnknownFlowerError):
                 raise
             except Exception as error:
@@ -83,9 +88,22 @@ class Look:
                 self._forget()
         return cast(Message, self._error)
 
+    def _is_its_own(self, reply: Message) -> bool:
+        """Whether a reply is in the name of the node that was asked, or the SuperLink's word on it.
+
+        The SuperLink looks at the sender of what is announced, not at the one inside.
+        """
+        metadata = reply.metadata
+        senders = {self._asked.metadata.dst_node_id}
+        if reply.has_error():
+            senders.add(SUPERLINK_NODE_ID)
+        return (
+            metadata.src_node_id in senders and metadata.reply_to_message_id == self._number
+        )
+
     def _go_on(self, stop: threading.Event) -> bool:
         if self._reply is None and not self._begin():
-            return not self.due and self._refuse("holds too many objects")
+            return False
         while self._missing:
             if stop.is_set():
                 return False
@@ -97,6 +115,8 @@ class Look:
             self._keep(self._missing.popleft(), found)
             if not self._room.take(found):
                 return self._refuse(_TOO_LARGE)
+            if not is_chunk(found) and not self._await(children_of(found)):
+                return self._refuse("holds too many objects")
         if array_bytes(self._contents) > self._room.of_arrays:
             return self._refuse(_TOO_LARGE)
         self._network.confirm(cast(str, self._reply))
@@ -112,21 +132,24 @@ class Look:
             self._contents[object_id] = chunks.part(start, len(chunks))
 
     def _begin(self) -> bool:
-        """Find the reply and list its objects, each once; False where there is none to go on with.
-
-        A tree whose nodes share children is larger than the objects that it is made of.
-        """
-        found = self._network.announced(self._number)
-        if found is None:
+        """Find the reply; False while there is none."""
+        self._reply = self._network.announced(self._number)
+        if self._reply is None:
             self._later()
             return False
-        self._reply, self.due = found.message_id, 0.0
-        known: dict[str, None] = {}
-        for count, object_id in enumerate(object_ids(found.tree)):
-            if count >= self._room.objects:
-                return False
-            known[object_id] = None
-        self._missing.extend(known)
+        self.due = 0.0
+        return self._await([self._reply])
+
+    def _await(self, objects: list[str]) -> bool:
+        """Have these fetched, each once; False where there is no room for so many.
+
+        What belongs to a reply is what its objects themselves name.
+        """
+        new = [each for each in dict.fromkeys(objects) if each not in self._known]
+        if len(self._known) + len(new) > self._room.objects:
+            return False
+        self._known.update(new)
+        self._missing.extend(new)
         return True
 
     def _later(self) -> None:

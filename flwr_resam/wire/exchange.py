@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from ..scratch import Scratch
 from ._fetch import Look
 from ._lookers import Lookers
-from .flower import Network, on_engine, over_network, private_use, seal
+from .flower import Network, fresh, on_engine, over_network, private_use, seal
 
 _WORKERS = 8
 
@@ -135,6 +135,11 @@ def _on_engine(grid: Any, asked: Sequence[Message], deadline: Deadline) -> Itera
 
 def _over_network(grid: Grid, asked: list[Message], deadline: Deadline) -> Iterator[Message]:
     network = Network(grid)
+    contents = {id(message.content): message.content for message in asked if message.has_content()}
+    made = {key: fresh(content) for key, content in contents.items()}
+    for message in asked:
+        if message.has_content():
+            message.content = made[id(message.content)]
     pushed = list(grid.push_messages(asked))
     looks = [
         Look(network, number, message, grid, deadline.scratch)

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 from uuid import uuid4
 
-from flwr.app import Array, Message, RecordDict
+from flwr.app import Array, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from ..scratch import Part
@@ -63,6 +63,52 @@ def seal(message: Message) -> None:
     number_message(message)
 
 
+class _FreshConfig(ConfigRecord):
+    """A ConfigRecord that no other is equal to, byte by byte, on the wire."""
+
+    def deflate(self) -> bytes:
+        return _with_secret(super().deflate(), self.__dict__["_secret"])
+
+
+class _FreshMetrics(MetricRecord):
+    """A MetricRecord that no other is equal to, byte by byte, on the wire."""
+
+    def deflate(self) -> bytes:
+        return _with_secret(super().deflate(), self.__dict__["_secret"])
+
+
+_FreshConfig.__qualname__, _FreshMetrics.__qualname__ = "ConfigRecord", "MetricRecord"
+_UNUSED_FIELD = b"\xfa\x01"  # number 31, some bytes: readers pass over what they don't know
+
+
+def fresh(content: RecordDict) -> RecordDict:
+    """The same records as objects that nobody can guess; who reads them gets what was given.
+
+    A SuperLink keeps each object once, under the hash of its bytes, and believes whoever names it
+    first about what it consists of. A node that knows what will be sent next could name for it a
+    part that never comes, so that nobody could fetch it. Arrays stay as they are: a model that was
+    trained on is no more predictable than the others' updates.
+    """
+    made = RecordDict()
+    for key, record in content.items():
+        if type(record) is ConfigRecord:
+            record = _FreshConfig(dict(record))
+            record.__dict__["_secret"] = secrets.token_bytes(16)
+        elif type(record) is MetricRecord:
+            record = _FreshMetrics(dict(record))
+            record.__dict__["_secret"] = secrets.token_bytes(16)
+        made[key] = record
+    return made
+
+
+def _with_secret(content: bytes, secret: bytes) -> bytes:
+    """An object of protobuf's with a field that nobody reads."""
+    head, _, body = content.partition(b"\0")
+    kind, children, _ = head.split(b" ")
+    body += _UNUSED_FIELD + bytes([len(secret)]) + secret
+    return b"%s %s %d\0%s" % (kind, children, len(body), body)
+
+
 def received(message: Message) -> Message:
     """The message as its receiver gets it: records of its own, the same metadata.
 
@@ -108,38 +154,32 @@ def flwr_version() -> str:
     return "of an unknown version"
 
 
+_CHANGED = (AttributeError, ImportError, TypeError, NotImplementedError)
+
+
 @contextmanager
-def private_use() -> Iterator[None]:
+def private_use(*more: type[Exception]) -> Iterator[None]:
     """Tell a changed API from a bad reply: only our own calls into flwr are made in here.
+
+    Parameters
+    ----------
+    *more : type of Exception
+        What else says that it was changed; `ValueError` where nothing is read that a node sent.
 
     Raises
     ------
     UnknownFlowerError
         In place of what a missing name, another signature or a message without our fields raises.
     """
+    changed: tuple[type[Exception], ...] = (*_CHANGED, *more)
     try:
         yield
-    except (AttributeError, ImportError, TypeError, ValueError, NotImplementedError) as error:
+    except changed as error:
         raise UnknownFlowerError(
             f"flwr {flwr_version()} fetches replies in a way that this flwr-resam does not know "
             f"({type(error).__name__}: {error}). Install a version of flwr that its metadata "
             "allows, or a newer flwr-resam."
         ) from error
-
-
-class Announced(NamedTuple):
-    """A reply that the SuperLink has been told of, and whose objects may be there or not.
-
-    Attributes
-    ----------
-    message_id : str
-        Of the reply, which is its outermost object.
-    tree : ObjectTree
-        Its objects, as the sender says; may be any tree.
-    """
-
-    message_id: str
-    tree: Any
 
 
 class Network:
@@ -156,7 +196,7 @@ class Network:
     """
 
     def __init__(self, grid: Any) -> None:
-        with private_use():
+        with private_use(ValueError):
             from flwr.proto import message_pb2, runtime_pb2
             from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
@@ -180,15 +220,25 @@ class Network:
             return {"reply_to_message_ids": {"vals": [asked]}}
         return {"message_ids": [asked]}
 
-    def announced(self, asked: str) -> Announced | None:
-        """The reply to a message, once the SuperLink has one; None before."""
+    def announced(self, asked: str) -> str | None:
+        """The id of the reply to a message, once the SuperLink has one; None before.
+
+        It is that of the reply's outermost object. The tree of its objects, which comes with it, is
+        not looked at: a SuperLink keeps for each object the children that were named first,
+        whoever named them.
+
+        Raises
+        ------
+        ValueError
+            Where the SuperLink's answer can't be read, as a tree of a hundred levels can't.
+        """
+        with private_use(ValueError):
+            request = self._pull(**self._field(asked))
         with private_use():
-            found = self._calls[0](self._pull(**self._field(asked)))
-            pairs = list(zip(found.messages_list, found.message_object_trees, strict=True))
-            for message, tree in pairs:
+            found = self._calls[0](request)
+            for message in found.messages_list:
                 if message.metadata.reply_to_message_id == asked:
-                    tree.object_id, tree.children  # noqa: B018  as `object_ids` reads them
-                    return Announced(message.metadata.message_id, tree)
+                    return str(message.metadata.message_id)
         return None
 
     def content(self, object_id: str) -> bytes | None:
@@ -199,10 +249,10 @@ class Network:
         LookupError
             Where they never will be.
         """
+        with private_use(ValueError):
+            request = self._object(node=self._node, run_id=self._run_id, object_id=object_id)
         with private_use():
-            found = self._calls[1](
-                self._object(node=self._node, run_id=self._run_id, object_id=object_id)
-            )
+            found = self._calls[1](request)
             there, now, content = found.object_found, found.object_available, found.object_content
         if not there:
             raise LookupError("an object that the SuperLink does not know")
@@ -227,13 +277,18 @@ class Network:
         return message
 
 
-def object_ids(tree: Any) -> Iterator[str]:
-    """The ids in a tree of objects, outermost first; an id comes as often as it stands there."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node.object_id
-        waiting.extend(node.children)
+def children_of(content: bytes) -> list[str]:
+    """The ids of the objects that one consists of besides its own bytes, as its head lists them.
+
+    Raises
+    ------
+    ValueError, IndexError
+        For what is no object.
+    """
+    head, divider, _ = content.partition(b"\0")
+    if not divider:
+        raise ValueError("an object without a head")
+    return _children(head)
 
 
 def is_chunk(content: bytes) -> bool:

@@ -1,15 +1,17 @@
-"""What goes with the model: the round and the training, beta; and the question for a partition."""
+"""An instruction: the model, and what goes with it; and the question for a partition."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Sequence
 
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from ..errors import requirement
 from .records import of_kind
 
-_RECORD, _TRAINING, _ROUND, _BETA = "resam", "training", "server-round", "beta"
+RESERVED = "resam"  # the record that stands beside the user's
+_TRAINING, _ROUND, _BETA, _SECRET = "training", "server-round", "beta", "secret"
 _QUESTION, PARTITION = "question", "partition-id"
 
 
@@ -27,20 +29,41 @@ def stamp(messages: Iterable[Message], training: str, server_round: int) -> None
     """
     said = ConfigRecord({_TRAINING: training, _ROUND: server_round})
     for message in messages:
-        if message.has_content() and message.content.get(_RECORD) is not said:
-            message.content[_RECORD] = said
+        if message.has_content() and message.content.get(RESERVED) is not said:
+            message.content[RESERVED] = said
+
+
+def model_of(messages: Sequence[Message], key: str) -> ArrayRecord | None:
+    """The model that all of the messages hold under ``key``; None where they hold different ones.
+
+    Raises
+    ------
+    LookupError
+        Where there is no message with a model.
+    """
+    found = [
+        message.content[key] for message in messages
+        if message.has_content() and isinstance(message.content.get(key), ArrayRecord)
+    ]
+    if not found:
+        raise LookupError(key)
+    first = found[0]
+    assert isinstance(first, ArrayRecord)
+    return first if all(each is first or each == first for each in found) else None
 
 
 def training_of(message: Message) -> str | None:
     """The training that a message is of; None where its server does not take momentum."""
-    record = message.content.get(_RECORD)
+    record = message.content.get(RESERVED)
     training = record.get(_TRAINING) if isinstance(record, ConfigRecord) else None
     return training if isinstance(training, str) else None
 
 
 def server_round_of(message: Message) -> int:
-    """The round that the strategy wrote into the instruction, under ``server-round``."""
-    for config in of_kind(message.content, ConfigRecord).values():
+    """The round of an instruction: as it is stamped, or as the strategy wrote it in a config."""
+    configs = of_kind(message.content, ConfigRecord)
+    stamped = [configs.pop(RESERVED)] if RESERVED in configs else []
+    for config in (*stamped, *configs.values()):
         number = config.get(_ROUND)
         if isinstance(number, int) and number >= 1:
             return number
@@ -50,9 +73,19 @@ def server_round_of(message: Message) -> int:
     )
 
 
+def without_stamp(message: Message) -> None:
+    """Give a message a content of its own without the stamp: what the user's handler expects."""
+    message.content = RecordDict(
+        {key: record for key, record in message.content.items() if key != RESERVED}
+    )
+
+
 def say_beta(content: RecordDict, beta: float) -> None:
-    """Say in a reply with which beta its momentum was made."""
-    content[_RECORD] = ConfigRecord({_BETA: beta})
+    """Say in a reply with which beta its momentum was made.
+
+    The secret makes it an object that no other node can have named before (`flower.fresh`).
+    """
+    content[RESERVED] = ConfigRecord({_BETA: beta, _SECRET: secrets.token_hex(16)})
 
 
 def said_beta(content: object) -> float | None:
@@ -60,7 +93,7 @@ def said_beta(content: object) -> float | None:
 
     Of what a node sent nothing is called, and only plain types are read.
     """
-    for kind, key in ((RecordDict, _RECORD), (ConfigRecord, _BETA)):
+    for kind, key in ((RecordDict, RESERVED), (ConfigRecord, _BETA)):
         items = content.__dict__.get("_data") if type(content) is kind else None
         content = items.get(key) if type(items) is dict else None
     return content if type(content) is float and 0.0 <= content < 1.0 else None
@@ -68,12 +101,12 @@ def said_beta(content: object) -> float | None:
 
 def partition_question() -> RecordDict:
     """What asks `momentum_mod` for the data partition of its node, by a TRAIN message."""
-    return RecordDict({_RECORD: ConfigRecord({_QUESTION: PARTITION})})
+    return RecordDict({RESERVED: ConfigRecord({_QUESTION: PARTITION})})
 
 
 def asks_partition(message: Message) -> bool:
     """Whether a message is that question, and no training."""
-    record = message.content.get(_RECORD)
+    record = message.content.get(RESERVED)
     return isinstance(record, ConfigRecord) and record.get(_QUESTION) == PARTITION
 
 

@@ -18,8 +18,8 @@ def update_of(
 ) -> dict[str, NDArray[Any]]:
     """``theta_sent - theta_local`` by name; integer arrays are those of the worker.
 
-    An array that the training left as it was gives zeros, also where it holds infinities, as an
-    attention mask does.
+    Where the model that was sent holds an infinity or a NaN, as an attention mask does, the update
+    is 0: the server keeps that value.
 
     Raises
     ------
@@ -63,6 +63,8 @@ def _difference(name: str, sent: Array, local: Array) -> NDArray[Any]:
         )
     if kind != "f":
         return after
-    if not np.isfinite(before).all():
-        return np.zeros(before.shape, before.dtype)  # a constant, which the server keeps
+    finite = np.isfinite(before)
+    if not finite.all():
+        with np.errstate(invalid="ignore"):
+            return np.where(finite, before - after, 0).astype(before.dtype, copy=False)
     return np.asarray(before - after, dtype=before.dtype)

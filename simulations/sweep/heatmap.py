@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from simulations.sweep.store import Run
 from simulations.sweep.summary import (
     Cell,
+    Seeds,
     Setting,
     attacks_in_order,
     least,
@@ -25,6 +26,8 @@ from simulations.sweep.table import DIVERGED, NOT_RUN
 
 matplotlib.use("Agg")
 
+_SIDE_BY_SIDE = 24  # columns in all; where there are more, the blocks stand one below the other
+
 
 def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
     """Draw the mean over the seeds of the last evaluation, and the least over the attacks."""
@@ -32,35 +35,50 @@ def heat_map(setting: Setting, runs: Sequence[Run], path: Path) -> None:
     attacks = attacks_in_order(found)
     rules = rules_in_order(cell.aggregator for cell in found)
     betas = sorted({cell.beta for cell in found})
+    stacked = len(betas) * len(attacks) > _SIDE_BY_SIDE
+    ran = {(cell.aggregator, cell.beta) for cell in found}
+    blocks = [[rule for rule in rules if not stacked or (rule, beta) in ran] for beta in betas]
     wide = max(1.9, 0.46 * (len(attacks) + 1))  # or the headings of the blocks would overlap
     title = f"Final test accuracy in %: {setting.title}"
-    width = max(1.6 + wide * len(betas), 0.075 * len(title))
-    size = (width, 1.5 + 0.34 * len(rules))
+    width = max(1.6 + wide * (1 if stacked else len(betas)), 0.075 * len(title))
+    heights = [0.4 + 0.34 * len(block) for block in blocks]
+    size = (width, 1.1 + (sum(heights) if stacked else max(heights)))
     figure = Figure(figsize=size, dpi=160, layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(betas), sharey=True))
-    for axis, beta in zip(axes, betas, strict=True):
-        values = np.full((len(rules), len(attacks) + 1), np.nan)
-        words = np.full(values.shape, NOT_RUN, dtype=object)
-        for row, rule in enumerate(rules):
-            for column, attack in enumerate(attacks):
-                if seeds := found.get(Cell(attack, rule, beta)):
-                    values[row, column] = np.nan if seeds.diverged else seeds.mean
-                    words[row, column] = DIVERGED
-            if (worst := least(found, rule, beta)) is not None:
-                values[row, -1] = worst.accuracy
-                words[row, -1] = "≤ " if worst.bound else DIVERGED
-        draw_cells(axis, values, words)
-        axis.axvline(len(attacks) - 0.5, color="white", linewidth=2)
-        axis.set_xticks(
-            range(len(attacks) + 1), [*attacks, "least under attack"], fontsize=8, rotation=45,
-            ha="right", rotation_mode="anchor",
-        )
-        axis.set_yticks(range(len(rules)), rules, fontsize=8)
-        axis.set_title(_heading(beta), fontsize=9)
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
+    axes = figure.subplots(len(betas), 1, height_ratios=heights, squeeze=False) if stacked else (
+        figure.subplots(1, len(betas), sharey=True, squeeze=False)
+    )
+    for axis, beta, block in zip(axes.flat, betas, blocks, strict=True):
+        _draw_block(axis, found, block, attacks, beta)
+        axis.tick_params(labelbottom=not stacked or beta == betas[-1])
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
+
+
+def _draw_block(
+    axis: Axes, found: Mapping[Cell, Seeds], rules: Sequence[str], attacks: Sequence[str],
+    beta: float,
+) -> None:
+    """The rules with one beta: a row each, its least accuracy last."""
+    values = np.full((len(rules), len(attacks) + 1), np.nan)
+    words = np.full(values.shape, NOT_RUN, dtype=object)
+    for row, rule in enumerate(rules):
+        for column, attack in enumerate(attacks):
+            if seeds := found.get(Cell(attack, rule, beta)):
+                values[row, column] = np.nan if seeds.diverged else seeds.mean
+                words[row, column] = DIVERGED
+        if (worst := least(found, rule, beta)) is not None:
+            values[row, -1] = worst.accuracy
+            words[row, -1] = "≤ " if worst.bound else DIVERGED
+    draw_cells(axis, values, words)
+    axis.axvline(len(attacks) - 0.5, color="white", linewidth=2)
+    axis.set_xticks(
+        range(len(attacks) + 1), [*attacks, "least under attack"], fontsize=8, rotation=45,
+        ha="right", rotation_mode="anchor",
+    )
+    axis.set_yticks(range(len(rules)), rules, fontsize=8)
+    axis.set_title(_heading(beta), fontsize=9)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
 
 
 def draw_cells(axis: Axes, values: NDArray[np.float64], words: NDArray[Any]) -> None:

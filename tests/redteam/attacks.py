@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+from collections.abc import Iterable
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.app.message import make_message
 from flwr.proto.message_pb2 import ObjectTree
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.inflatable.inflatable_object import (
+    InflatableObject,
+    get_all_nested_objects,
+    get_object_tree,
+)
 
 from tests.redteam.harness import Attack, Campaign, RawNode, row
 
@@ -72,6 +78,43 @@ def announces_a_tree(node: RawNode, campaign: Campaign) -> None:
         node.announce_tree(reply, ObjectTree(object_id=tree.object_id, children=[leaf]))
 
 
+def nests_deeply(node: RawNode, campaign: Campaign) -> None:
+    """Announce a hundred objects each of which holds the one before, which protobuf can't read."""
+    for asked, _ in node.asked():
+        reply = node.reply(asked, row(_LIE))
+        tree = ObjectTree(object_id=get_object_tree(reply).object_id)
+        below: list[ObjectTree] = []
+        for level in range(100):  # a flat list, which the SuperLink joins to a tree of 100 levels
+            own = ObjectTree(object_id=_invented(reply.object_id, level), children=below)
+            tree.children.append(own)
+            below = [ObjectTree(object_id=own.object_id)]
+        node.announce_tree(reply, tree)
+
+
+def poisons_replies(node: RawNode, campaign: Campaign) -> None:
+    """Announce that a record which honest nodes send as well has a part, and never upload that."""
+    for asked, _ in node.asked():
+        _poison(node, asked, [row(1.0)["metrics"]])
+
+
+def poisons_instructions(node: RawNode, campaign: Campaign) -> None:
+    """Announce the same of the records that the server will send with the next round's model."""
+    for asked, tree in node.asked():
+        records = node.content(asked, tree).config_records.values()
+        number = max(int(str(record.get("server-round", 0))) for record in records)
+        _poison(node, asked, [
+            ConfigRecord({**record, **({"server-round": later} if "server-round" in record else {})})
+            for record in records for later in range(number + 1, number + 4)
+        ])
+
+
+def names_another_inside(node: RawNode, campaign: Campaign) -> None:
+    """Announce a reply as its own, and upload one in the name of an honest node."""
+    for asked, _ in node.asked():
+        lie = node.reply(asked, row(_LIE), source=campaign.nodes[0].id)
+        node.push(lie, sender=node.id)
+
+
 def only_heartbeats(node: RawNode, campaign: Campaign) -> None:
     """Say that it lives, and never ask for an instruction."""
     node.stop.wait()
@@ -100,6 +143,19 @@ def multiplies_a_chunk(node: RawNode, campaign: Campaign) -> None:
         node.push(node.reply(asked, _with(row(_LIE), extra)))
 
 
+def _poison(node: RawNode, asked: Message, records: Iterable[InflatableObject]) -> None:
+    """Announce a reply of these records, each with a part that is nowhere."""
+    reply = node.reply(asked, row(_LIE))
+    parts = [ObjectTree(object_id=_invented(reply.object_id, 0))]
+    node.announce_tree(reply, ObjectTree(object_id=reply.object_id, children=[
+        ObjectTree(object_id=record.object_id, children=parts) for record in records
+    ]))
+
+
+def _invented(reply: str, number: int) -> str:
+    return hashlib.sha256(f"{reply}{number}".encode()).hexdigest()
+
+
 def _with(content: RecordDict, extra: ArrayRecord) -> RecordDict:
     return RecordDict({**content, "extra": extra, "why": ConfigRecord({"because": "it can"})})
 
@@ -108,6 +164,6 @@ ATTACKS: dict[str, Attack] = {
     each.__name__.replace("_", "-"): each
     for each in (
         answers_for_others, frames_others, announces_only, uploads_drop_by_drop, announces_a_tree,
-        only_heartbeats, floods, floods_with_metrics, multiplies_a_chunk,
+        nests_deeply, poisons_replies, poisons_instructions, names_another_inside, only_heartbeats, floods, floods_with_metrics, multiplies_a_chunk,
     )
 }

@@ -95,8 +95,10 @@ def row(value: float, size: int = 6, **more: MetricRecord) -> RecordDict:
 
 def honest(node: RawNode, size: int = 6, delay: float = 0.0) -> None:
     """Answer every instruction with a row of about 1 until the node is to stop."""
-    for asked, _ in node.asked():
-        node.stop.wait(delay)
+    for asked, tree in node.asked():
+        node.content(asked, tree)  # all of it, as a SuperNode does before it begins
+        if node.stop.wait(delay):
+            return
         node.push(node.reply(asked, row(1.0 + 0.01 * node.partition, size)))
 
 

@@ -117,7 +117,7 @@ class RawNode:
         """Fetch an instruction's objects: the model, and its configuration."""
         objects: dict[str, bytes] = {}
         for branch in iterate_object_tree(tree):
-            while branch.object_id not in objects:
+            while branch.object_id not in objects and not self.stop.is_set():
                 answer = self.client.PullObject(PullObjectRequest(
                     node=self.node, run_id=asked.metadata.run_id, object_id=branch.object_id
                 ))
@@ -164,17 +164,24 @@ class RawNode:
         """Send a reply without its objects; the answer names those which the SuperLink wants."""
         return self.announce_tree(message, get_object_tree(message))
 
-    def announce_tree(self, message: Message, tree: ObjectTree) -> PushMessagesResponse:
-        """Send a reply without its objects, and say that they are these."""
+    def announce_tree(
+        self, message: Message, tree: ObjectTree, *, sender: int = 0
+    ) -> PushMessagesResponse:
+        """Send a reply without its objects, and say that they are these, and who sends it."""
         bare = remove_content_from_message(message) if message.has_content() else message
+        said = message_to_proto(bare)
+        said.metadata.src_node_id = sender or said.metadata.src_node_id
         return self.client.PushMessages(PushMessagesRequest(
-            node=self.node, messages_list=[message_to_proto(bare)],
+            node=self.node, messages_list=[said],
             message_object_trees=[tree], clientapp_runtime_list=[0.1],
         ))
 
-    def push(self, message: Message) -> PushMessagesResponse:
-        """Send a reply as a SuperNode does: announce it, then upload its objects."""
-        answer = self.announce(message)
+    def push(self, message: Message, *, sender: int = 0) -> PushMessagesResponse:
+        """Send a reply as a SuperNode does: announce it, then upload its objects.
+
+        ``sender`` is who announces it; 0 is who it is from.
+        """
+        answer = self.announce_tree(message, get_object_tree(message), sender=sender)
         nested = get_all_nested_objects(message)
         for object_id in answer.objects_to_push:
             self.push_object(message, answer.session_id, nested[object_id])

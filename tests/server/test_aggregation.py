@@ -1,5 +1,6 @@
 """The rows of a round become one vector: the rule's, and the median of the buffers."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +23,9 @@ def rows_of(values, dtype=np.float64):
 
 
 def combined(values, learnt, rule=None, f=1, device=None):
+    at = replace(AT, nodes=AT.nodes[: len(values)] + tuple(range(90, 87 + len(values))))
     done = aggregate(
-        rule or Mean(), rows_of(values), learnt=learnt, f=f, state=None, at=AT, device=device
+        rule or Mean(), rows_of(values), learnt=learnt, f=f, state=None, at=at, device=device
     )
     return to_numpy(done.vector).tolist()
 

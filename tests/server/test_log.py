@@ -56,7 +56,7 @@ def test_the_settings_are_all_there(said, tmp_path):
     log_settings(
         Settings(
             2, parse_rule("nnm | cwmed"), learning_rate=0.5, weight_decay=0.25,
-            output_dir=tmp_path, fraction_train=0.5, min_train_nodes=7, min_evaluate_nodes=6,
+            output_dir=tmp_path, fraction_train=0.5, min_train_nodes=7, min_evaluate_nodes=8,
             min_available_nodes=9, device="cpu",
         ),
         "model", "options",
@@ -65,7 +65,7 @@ def test_the_settings_are_all_there(said, tmp_path):
     for line in (
         "Aggregator: nnm | cwmed", "Malicious nodes tolerated: 2", "Learning rate: 0.5",
         "Weight decay: 0.25", f"Output folder: {tmp_path}", "Device: cpu",
-        "Fraction: train (0.50) | evaluate (1.00)", "Minimum nodes: train (7) | evaluate (6)",
+        "Fraction: train (0.50) | evaluate (1.00)", "Minimum nodes: train (7) | evaluate (8)",
         "Minimum available nodes: 9", "ArrayRecord key: 'model'", "ConfigRecord key: 'options'",
     ):
         assert f"── {line}\n" in f"{text}\n"

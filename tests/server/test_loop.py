@@ -8,6 +8,7 @@ from flwr.app import MetricRecord
 
 from flwr_resam import Resam
 from flwr_resam.aggregators import Mean
+from flwr_resam.server.intake import Intake
 from flwr_resam.server.loop import RunState
 from flwr_resam.server.settings import Settings
 from tests.support import content, record
@@ -39,14 +40,13 @@ def test_a_method_of_the_users_own_may_go_through_the_replies_twice(federation):
 
 def test_resams_own_methods_take_the_replies_as_they_come(federation, monkeypatch):
     taken = []
-    own = Resam.aggregate_train
+    own = Intake.take_all
 
-    def watched(self, server_round, replies):
+    def watched(self, replies, after_each):
         taken.append(iter(replies) is replies)
-        return own(self, server_round, replies)
+        return own(self, replies, after_each)
 
-    watched.__module__ = own.__module__
-    monkeypatch.setattr(Resam, "aggregate_train", watched)
+    monkeypatch.setattr(Intake, "take_all", watched)
     quiet().start(nodes(federation), MODEL, num_rounds=1)
     assert taken == [True]
 

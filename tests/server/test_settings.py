@@ -210,7 +210,7 @@ def test_a_rule_that_admits_no_number_of_nodes_is_refused_with_the_least_that_co
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({}, 7), ({"min_evaluate_nodes": 9}, 9), ({"fraction_evaluate": 0.0}, 2)],
+    [({}, 10), ({"min_evaluate_nodes": 12}, 12), ({"fraction_evaluate": 0.0}, 2)],
 )
 def test_as_many_nodes_evaluate_as_can_be_believed(given, expected):
     assert Settings(3, **given).min_evaluate_nodes == expected

@@ -5,19 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flwr.app import (
-    Array,
-    ArrayRecord,
-    Message,
-    RecordDict,
-)
-from flwr.proto.message_pb2 import ObjectTree
+from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 
 from flwr_resam.wire import _fetch
-from flwr_resam.wire.flower import (
-    Announced,
-    become_server,
-)
+from flwr_resam.wire.flower import become_server
 
 FIRST_PAUSE = _fetch._FIRST_PAUSE  # as it is before the tests shorten it
 
@@ -77,13 +68,13 @@ def test_the_room_of_a_reply_goes_by_what_was_sent():
 class OneReply:
     """A network on which one reply is announced at the third look, and is there piece by piece."""
 
-    def __init__(self, contents, tree, missing=0):
-        self.contents, self.tree, self.missing = contents, tree, missing
-        self.looks, self.confirmed, self.pulled = 0, [], []
+    def __init__(self, contents, missing=0):
+        self.contents, self.missing = contents, missing
+        self.looks, self.confirmed, self.pulled, self.whole, self.sender = 0, [], [], [], 6
 
     def announced(self, number):
         self.looks += 1
-        return Announced("r", self.tree) if self.looks >= 3 else None
+        return "r" if self.looks >= 3 else None
 
     def content(self, object_id):
         self.pulled.append(object_id)
@@ -96,7 +87,8 @@ class OneReply:
         self.confirmed.append(message_id)
 
     def message(self, message_id, contents):
-        return sorted(contents)
+        self.whole = sorted(contents)
+        return answer(self.sender)
 
 
 def looking(network):
@@ -111,22 +103,31 @@ def reply_of(look):
     return look.reply()
 
 
-def leaves(*names):
-    return ObjectTree(object_id="r", children=[ObjectTree(object_id=name) for name in names])
+def answer(sender, answered="q", error=None):
+    """A reply as it comes out of its objects; anything may stand in it."""
+    asked = Message(RecordDict(), sender, "train")
+    asked.metadata.__dict__["_message_id"] = answered
+    return Message(RecordDict() if error is None else error, reply_to=asked)
+
+
+def whole(*names):
+    """A reply of these objects, with nothing in them."""
+    return {"r": b"Message %s 0\0" % ",".join(names).encode()} | dict.fromkeys(names, b"MetricRecord  0\0")
 
 
 def test_each_object_is_pulled_once_and_then_the_reply_confirmed():
-    network = OneReply({"r": b"Message ", "a": b"x"}, leaves("a", "a"), missing=2)
+    network = OneReply(whole("a", "a"), missing=2)
     look, going = looking(network), threading.Event()
     assert [look(going) for _ in range(5)] == [False] * 4 + [True]
-    assert look.reply() == ["a", "r"]
+    assert look.reply().has_content()
+    assert network.whole == ["a", "r"]
     assert network.looks == 3
     assert sorted(network.pulled) == ["a", "r", "r", "r"]
     assert network.confirmed == ["r"]
 
 
 def test_nothing_more_is_pulled_once_the_round_is_over():
-    network, over = OneReply({"r": b"Message "}, leaves()), threading.Event()
+    network, over = OneReply(whole()), threading.Event()
     network.looks = 2
     over.set()
     assert not looking(network)(over)
@@ -136,10 +137,11 @@ def test_nothing_more_is_pulled_once_the_round_is_over():
 @pytest.mark.parametrize(("count", "room"), [(4095, True), (4096, False)])
 def test_a_reply_has_no_more_objects_than_there_is_room_for(count, room):
     names = [str(number) for number in range(count)]  # and the reply itself
-    network = OneReply(dict.fromkeys(["r", *names], b"x"), leaves(*names))
+    network = OneReply(whole(*names))
     network.looks = 2
     found = reply_of(looking(network))
-    assert (found == sorted(["r", *names])) == room
+    assert found.has_content() == room
+    assert network.whole == (sorted(["r", *names]) if room else [])
     if not room:
         assert found.error.reason == "the reply holds too many objects"
         assert found.metadata.src_node_id == 6
@@ -147,7 +149,7 @@ def test_a_reply_has_no_more_objects_than_there_is_room_for(count, room):
 
 
 def test_an_object_that_will_never_be_there_is_an_error_reply_and_confirmed(caplog):
-    network = OneReply({}, leaves())
+    network = OneReply({})
     network.looks = 2
     found = reply_of(looking(network))
     assert (found.error.code, found.error.reason) == (1, "the reply can't be read (KeyError)")
@@ -160,3 +162,29 @@ def test_an_object_that_will_never_be_there_is_an_error_reply_and_confirmed(capl
     network.confirm = fails
     assert reply_of(looking(network)).has_error()
     assert "It is left at the SuperLink: ConnectionError" in caplog.text
+
+
+def test_what_is_no_object_is_an_error_reply():
+    network = OneReply({"r": b"Message without a head"})
+    network.looks = 2
+    assert reply_of(looking(network)).error.reason == "the reply can't be read (ValueError)"
+
+
+@pytest.mark.parametrize(
+    ("says", "own"),
+    [
+        ((6,), True), ((7,), False), ((6, "another"), False), ((1,), False),
+        ((1, "q", Error(3)), True),  # the SuperLink's word that the node is gone
+        ((7, "q", Error(3)), False),
+    ],
+)
+def test_a_reply_in_anothers_name_is_an_error_of_the_node_that_was_asked(says, own):
+    network = OneReply(whole())
+    become_server()
+    found = answer(*says)
+    network.looks, network.message = 2, lambda message_id, contents: found
+    reply = reply_of(looking(network))
+    assert (reply is found) == own
+    if not own:
+        assert reply.metadata.src_node_id == 6
+        assert "names another sender" in reply.error.reason

@@ -6,24 +6,34 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.proto.message_pb2 import PullObjectResponse
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    iterate_object_tree,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    inflate_object_from_contents,
+    validate_object_content,
+)
 from flwr.superlink.grid.http_grid import HttpGrid
 
 from flwr_resam.scratch import Scratch, Stored
+from flwr_resam.wire.exchange import Deadline, exchange
 from flwr_resam.wire.flower import (
     Network,
     array_bytes,
     become_server,
+    children_of,
+    fresh,
     is_chunk,
     number_message,
-    object_ids,
     received,
     take_arrays,
 )
-from tests.support import asked_of
+from tests.support import asked_of, record
+from tests.wire.superlink import SuperLink, federation, messages_for
 
 
 def test_a_process_that_became_the_server_writes_as_it():
@@ -55,13 +65,47 @@ def test_what_is_received_shares_no_record_with_what_was_sent():
     assert got.metadata is sent.metadata
 
 
-def test_the_ids_of_a_tree_are_all_there_the_outermost_first():
-    def tree(name, *children):
-        return SimpleNamespace(object_id=name, children=children)
+def test_what_an_object_consists_of_stands_in_its_head():
+    array = Array(np.ones(3))
+    assert children_of(array.deflate()) == list(array.children)
+    assert children_of(ConfigRecord({"a": 1}).deflate()) == []
+    with pytest.raises(ValueError, match="without a head"):
+        children_of(b"ConfigRecord  0")
 
-    found = list(object_ids(tree("a", tree("b", tree("c")), tree("d"))))
-    assert found[0] == "a"
-    assert sorted(found) == ["a", "b", "c", "d"]
+
+def test_fresh_records_are_other_objects_and_read_as_the_same():
+    given = RecordDict({
+        "arrays": ArrayRecord({"w": Array(np.ones(3))}), "empty": ConfigRecord(),
+        "config": ConfigRecord({"lr": 0.1, "server-round": 3, "b": b"x", "l": [1, 2], "s": "é"}),
+        "metrics": MetricRecord({"loss": 0.5, "n": [1, 2]}),
+    })
+    first, second = fresh(given), fresh(given)
+    assert first == given
+    assert first.object_id == first.object_id
+    ids = [{each[key].object_id for key in given} for each in (given, first, second)]
+    assert ids[0] & ids[1] == ids[1] & ids[2] == {given["arrays"].object_id}
+    contents = {key: each.deflate() for key, each in get_all_nested_objects(first).items()}
+    for content in contents.values():
+        validate_object_content(content)
+    read = inflate_object_from_contents(first.object_id, contents)
+    assert read == given
+    assert [type(record) for record in read.values()] == [type(record) for record in given.values()]
+
+
+def test_what_the_server_sends_nobody_can_know_before():
+    """Two runs send the same model in the same round, and share no object but its arrays."""
+    link = SuperLink(5)
+    pushed = []
+    link.PushMessages = lambda request: pushed.append(request) or SuperLink.PushMessages(link, request)
+    for _ in range(2):
+        grid = federation(link)
+        list(exchange(grid, messages_for(grid), Deadline(5.0)))
+    first, second = (
+        {each.object_id for tree in request.message_object_trees for each in iterate_object_tree(tree)}
+        for request in pushed
+    )
+    arrays = record(w=np.zeros(3))
+    assert first & second == set(get_all_nested_objects(arrays))
 
 
 def test_the_bytes_of_an_array_are_those_of_its_chunks_as_often_as_it_lists_them():
@@ -101,7 +145,7 @@ def test_a_reply_is_announced_once_the_superlink_has_one_to_that_message():
         return found
 
     found, asked = network(PullMessages=named("q", "r"))
-    assert found.announced("q").message_id == "r"
+    assert found.announced("q") == "r"
     assert asked_of(asked[0]) == ["q"]
     assert network(PullMessages=named("another", "r"))[0].announced("q") is None
     assert network(PullMessages=PullAppMessagesResponse())[0].announced("q") is None

@@ -17,9 +17,6 @@ from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 
 from flwr_resam.grids._wrapper import GridWrapper
-from flwr_resam.wire.flower import (
-    object_ids,
-)
 from tests.wire.superlink import (
     SuperLink,
     answering,
@@ -68,11 +65,16 @@ class Hostile(SuperLink):
         contents, root = CONTENTS.get(self.attack, its_own)(number, node)
         self.objects |= contents
         tree = get_object_tree(root)
+        if self.attack == "deep":  # as flwr's client says of a tree that protobuf can't read
+            raise ValueError("Invalid protobuf response payload")
         if self.attack == "tree":  # 3 kB of objects that are listed 2^14 times
             for _ in range(14):
                 tree = ObjectTree(object_id=tree.object_id, children=[tree, tree])
+        if self.attack == "part":  # of a record, which is nowhere: the SuperLink believes it
+            for record in tree.children[0].children:
+                record.children.append(ObjectTree(object_id="f" * 64))
         if self.attack in ("stall", "drip"):
-            self.held |= set(object_ids(tree))
+            self.held |= set(contents)
         return message_to_proto(remove_content_from_message(root)), tree
 
     def PullObject(self, request):
@@ -120,7 +122,7 @@ CONTENTS = {"flood": flood, "text": text, "chunks": chunk_bomb}
         ("flood", "is larger than the model"),
         ("text", "is larger than the model"),
         ("chunks", "is larger than the model"),
-        ("tree", "holds too many objects"),
+        ("deep", "can't be read (ValueError)"),
     ],
 )
 def test_a_flood_is_cut_off_and_costs_its_own_reply_only(attack, said, caplog):
@@ -130,7 +132,15 @@ def test_a_flood_is_cut_off_and_costs_its_own_reply_only(attack, said, caplog):
     assert (metrics["n-valid"], metrics["n-rejected"], metrics["n-silent"]) == (4, 1, 0)
     np.testing.assert_allclose(result.arrays["w"].numpy(), -1.0)
     assert f"The reply of node 6 {said}" in caplog.text
-    assert len(link.confirmed) == 5  # the SuperLink may drop the flood, too
+    # The SuperLink may drop the flood, too; of what it can't be asked for no name is known.
+    assert len(link.confirmed) == (4 if attack == "deep" else 5)
+
+
+@pytest.mark.parametrize("attack", ["tree", "part"])
+def test_what_the_superlink_says_that_a_reply_consists_of_is_not_looked_at(attack):
+    """It believes whoever names an object first, be it one that honest nodes send as well."""
+    result = start(federation(Hostile(5, [6], attack)))
+    assert result.train_metrics_clientapp[1]["n-valid"] == 5
 
 
 @pytest.mark.parametrize("count", [5, 100])

@@ -31,11 +31,11 @@ def test_what_is_no_float_is_the_workers(dtype):
     np.testing.assert_array_equal(changed(np.zeros(2, dtype), np.ones(2, dtype)), np.ones(2, dtype))
 
 
-def test_what_holds_an_infinity_is_a_constant():
-    mask = np.array([0.0, -np.inf], np.float32)
-    for local in (mask, np.array([1.0, np.nan], np.float32)):
-        found = changed(mask, local)
-        np.testing.assert_array_equal(found, np.zeros(2))
+def test_what_is_no_number_stays_and_the_rest_of_its_array_is_trained():
+    sent = np.array([0.0, -np.inf, np.nan], np.float32)
+    for local, update in ((sent, 0.0), (np.array([1.0, np.nan, 2.0], np.float32), -1.0)):
+        found = changed(sent, local)
+        np.testing.assert_array_equal(found, [update, 0.0, 0.0])
         assert found.dtype == np.float32
 
 
