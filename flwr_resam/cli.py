@@ -249,7 +249,9 @@ def report(
 @app.command()
 def watch(
     folder: Annotated[Path, typer.Argument(help="The `output_dir` of a run, also one to come.")],
-    port: Annotated[int, typer.Option(help="On the loopback interface.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="On the loopback interface; 0 is any.")
+    ] = 8765,
 ) -> None:
     """Show a run in the browser while it goes on: metrics, nodes by round, whom to look at.
 

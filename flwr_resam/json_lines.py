@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,12 +37,18 @@ def read_json_lines(path: Path, read: Callable[[Any], T], what: str, cure: str) 
     found = []
     data = path.read_bytes()
     if path.suffix == ".gz":
-        data = gzip.decompress(data)
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise requirement(
+                path.name, "be whole, and packed by gzip", f"`{path}`: {error}",
+                "Take it from where it came from again",
+            ) from None
     lines = data.decode("utf-8", errors="replace").split("\n")[:-1]
     for number, line in enumerate(lines, start=1):
         try:
             found.append(read(json.loads(line)))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise requirement(
                 path.name, f"hold {what} a line", f"line {number} of `{path}`: {line[:60]!r}", cure
             ) from None

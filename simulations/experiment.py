@@ -116,6 +116,7 @@ class Experiment(ClientSettings):
             raise requirement("seed", "be below 2**63", self.seed, "Use a smaller one")
         if here:
             checked_device(self.device)
+            self.tracker()
         if (self.checkpoint_every or self.resume) and not self.output_dir:
             raise requirement(
                 "output-dir", "be given for checkpoints", "none", "Name a folder for them",

@@ -118,8 +118,15 @@ def serve(folder: Path, port: int, ready: Callable[[str], object]) -> None:
     ------
     OSError
         If the port is taken.
+    ValueError
+        If there is a file in the folder's place.
     """
     import socket
+
+    if folder.exists() and not folder.is_dir():
+        raise requirement(
+            "folder", "be the `output_dir` of a run", f"`{folder}`, a file", "Name its folder"
+        )
 
     application_ = application(folder)
     import uvicorn

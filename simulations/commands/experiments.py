@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from flwr_resam import QuorumLostError
+from flwr_resam.errors import requirement
 from simulations.commands.shared import (
     OutputDir,
     RunConfig,
@@ -21,6 +22,7 @@ from simulations.commands.shared import (
     name_of,
     progress_bar,
     read_experiment,
+    read_overrides,
     user_errors,
 )
 from simulations.engine import RunFailed, run_on_flower
@@ -74,7 +76,9 @@ def compare(output_dir: OutputDir = Path("results/compare"), run_config: RunConf
     """
     experiment = read_experiment(run_config, output_dir)
     if experiment.attack == "none":
-        raise failure("`attack` must be an attack to compare under. Found none. Try attack='foe'.")
+        raise failure(
+            "`attack` must be an attack to compare under. Found none. Try attack='foe'.", code=2
+        )
     beta = experiment.beta or 0.9
     rule = experiment.aggregator
     lines: dict[str, tuple[str, dict[str, Any]]] = {
@@ -110,6 +114,11 @@ def worst(
     """Run every attack against a rule, in this process, and say which is the worst."""
     experiment = read_experiment(run_config, output_dir, attack=NO_ATTACK)
     with user_errors():
+        if read_overrides(run_config).get("attack", NO_ATTACK) != NO_ATTACK:
+            raise requirement(
+                "attack", "be left out of --run-config, since all are tried", "it there",
+                "Write --attack ATTACK for some of them only",
+            )
         if rule:
             experiment = replace(experiment, aggregator=rule)
             experiment.check()

@@ -18,7 +18,7 @@ from simulations.sweep.grid import key_of, read_grid, read_tuning
 from simulations.sweep.runner import missing
 from simulations.sweep.runner import sweep as run_sweep
 from simulations.sweep.store import RESULTS, Run, read_runs
-from simulations.sweep.tuning import CHOICE, TRIALS, choose, read_choice
+from simulations.sweep.tuning import CHOICE, TRIALS, check_tuned_for, choose, read_choice
 
 GridFile = Annotated[Path, typer.Argument(help="A TOML file, as in simulations/grids.")]
 ResultsDir = Annotated[
@@ -69,12 +69,15 @@ def sweep(
 
     What --run-config sets stands in place of the grid's values: seed=0 runs the first seed alone,
     'aggregator=["mda", "cwtm"]' two of its rules.
-    Where `tune` has chosen rates for this folder, they are taken.
+    Where `tune` has chosen rates for this folder, they are taken, unless --run-config sets some.
     """
     folder = output_dir or Path("results") / grid.stem
     try:
-        experiments = read_grid(grid, _read_lists(run_config), here=not address)
-        if choice := read_choice(folder):
+        given = _read_lists(run_config)
+        experiments = read_grid(grid, given, here=not address)
+        choice = None if "learning-rate" in given else read_choice(folder)
+        if choice is not None:
+            check_tuned_for(experiments, folder)
             experiments = choice.applied(experiments)
             console.print(f"Learning rates as {folder / CHOICE} has them")
         _run(experiments, folder, address, gpus)
@@ -149,7 +152,7 @@ def figures(
                 f"Run `python -m simulations sweep GRID --output-dir {folder}` first",
             )
         made = draw(runs, output_dir or folder, rule or [], leave_out or [])
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise failure(str(error), code=2) from None
     for path in made:
         console.print(str(path))
@@ -165,7 +168,7 @@ def results(
 
     FOLDER is where a sweep wrote its results. In Python: simulations.sweep.frame.read_frame.
     """
-    from simulations.sweep.frame import read_frame
+    from simulations.sweep.frame import accuracies, read_frame
 
     try:
         found = read_frame(folder)
@@ -178,7 +181,8 @@ def results(
             found.to_csv(csv, index=False)
     except (ValueError, OSError) as error:
         raise failure(str(error), code=2) from None
-    by = ["num-malicious-nodes", "partition", "aggregator", "beta"]
-    console.print((100 * found.pivot_table("accuracy", by, "attack")).round(1).to_string())
+    if found["accuracy"].isna().all():
+        raise failure(f"All {len(found)} runs of `{folder / RESULTS}` diverged or failed.")
+    typer.echo(accuracies(found).round(1).to_string())
     if csv is not None:
         console.print(f"{len(found)} runs in {csv}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from flwr_resam.errors import requirement
@@ -52,14 +52,13 @@ def draw(
         If there is no run of such a rule, or if a rule fails without an attack: then the
         runs under attack compare nothing.
     """
+    there = {str(run.config["aggregator"]) for run in runs}
+    _check_known("--leave-out", leave_out, there)
     runs = [run for run in runs if run.config["aggregator"] not in leave_out]
-    known = {str(run.config["aggregator"]) for run in runs}
-    for rule in rules:
-        if rule not in known:
-            raise ValueError(
-                f"`--rule` must be one of the sweep. Found `{rule}`. Choose among: "
-                f"{', '.join(sorted(known))}."
-            )
+    known = there - set(leave_out)
+    if there and not known:
+        raise ValueError("`--leave-out` must leave a rule to draw. Found all of the sweep.")
+    _check_known("--rule", rules, known)
     chosen = list(rules) or _main_rules(runs, rules_in_order(known))
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
@@ -78,6 +77,16 @@ def draw(
             make(path)
             made.append(path)
     return made
+
+
+def _check_known(option: str, rules: Sequence[str], known: Set[str]) -> None:
+    """Raise a ValueError for a rule that is none of these."""
+    for rule in rules:
+        if rule not in known:
+            raise ValueError(
+                f"`{option}` must be one of the sweep. Found `{rule}`. Choose among: "
+                f"{', '.join(sorted(known))}."
+            )
 
 
 def _check_controls(setting: Setting, runs: Sequence[Run]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulations.experiment import defaults
+from simulations.experiment import PLACES, defaults
 from simulations.sweep.store import Run, read_runs
 
 _NUMBERS = ["accuracy", "loss", "last-accuracy", "byzantine-weight"]
@@ -47,6 +47,19 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
     columns = [*defaults(), *_NUMBERS, "diverged", "error", "seconds", "model-sha256"]
     found = pd.DataFrame(rows, columns=columns)
     return found.astype(dict.fromkeys(_NUMBERS, "float64"))
+
+
+def accuracies(found: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy in %, averaged over the seeds: a row a rule and beta, a column an attack.
+
+    Whatever else differs between runs of one rule, beta, attack and seed has a level of its own, so
+    that no number is an average of what was set up differently.
+    """
+    by = ["num-malicious-nodes", "partition", "aggregator", "beta"]
+    groups = found.groupby([*by, "attack", "seed"], dropna=False)
+    settings = [key for key in defaults() if key not in (*by, *PLACES, "attack", "seed")]
+    differing = [key for key in settings if (groups[key].nunique(dropna=False) > 1).any()]
+    return 100 * found.pivot_table("accuracy", [*differing, *by], "attack")
 
 
 def curves(runs: Iterable[Run]) -> pd.DataFrame:

@@ -169,14 +169,15 @@ def base_of(rule: str) -> str:
 def rules_in_order(rules: Iterable[str]) -> list[str]:
     """Each once, in the order of `AGGREGATORS`; runs of a sweep end in any order.
 
-    A rule is followed by the chains that end in it.
+    A rule is followed by the chains that end in it; those of plugins come last.
     """
     names = list(AGGREGATORS)
 
     def place(rule: str) -> tuple[int, str, int, str]:
         base = base_of(rule)
         name = base.partition("(")[0].strip()
-        return names.index(name), base, rule.count("|"), rule
+        known = names.index(name) if name in names else len(names)
+        return known, base, rule.count("|"), rule
 
     return sorted(set(rules), key=place)
 

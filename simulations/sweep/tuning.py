@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 from flwr_resam.errors import requirement
 from simulations.experiment import Experiment
-from simulations.sweep.store import Run
+from simulations.sweep.grid import key_of
+from simulations.sweep.store import Run, read_runs
 from simulations.sweep.summary import CONTROL
 
 CHOICE = "tuned.json"
 TRIALS = "tuning"  # the folder of the runs that a choice rests on
+_LEARNT = ("dataset", "model", "batch-size", "local-steps")  # what a rate is for
 _NEAR = 0.95  # of the best accuracy without an attack
 
 Place: TypeAlias = tuple[str, float, float]
@@ -72,11 +74,12 @@ class Choice:
         return self.learning_rate.get(rule, self.others).get(beta)
 
     def applied(self, experiments: Sequence[Experiment]) -> list[Experiment]:
-        """The experiments at the chosen rates; one with another beta keeps its own."""
+        """The experiments at the chosen rates, each once; one with another beta keeps its own."""
         chosen = [(each, self.rate(each.aggregator, each.beta)) for each in experiments]
-        return [
+        found = [
             each if rate is None else replace(each, learning_rate=rate) for each, rate in chosen
         ]
+        return list({key_of(each.run_config()): each for each in found}.values())
 
     def write(self, folder: Path) -> None:
         """Write ``tuned.json``, which a sweep into this folder follows."""
@@ -108,6 +111,20 @@ def read_choice(folder: Path) -> Choice | None:
         raise requirement(
             str(path), "hold what `tune` wrote", "something else", "Remove it, or tune again"
         ) from None
+
+
+def check_tuned_for(experiments: Sequence[Experiment], folder: Path) -> None:
+    """Raise a ValueError where the trials in a folder were of another data set, model or batch."""
+    trials = [run.config for run in read_runs(folder / TRIALS).values()]
+    for key in _LEARNT if trials else ():
+        tried = {config[key] for config in trials}
+        for each in experiments:
+            if (value := each.run_config()[key]) not in tried:
+                raise requirement(
+                    key, f"be what `{folder / CHOICE}` was tuned for", f"{value!r}, tuned for "
+                    f"{', '.join(map(repr, sorted(tried, key=str)))}",
+                    "Tune again into another --output-dir, or set learning-rate in --run-config",
+                )
 
 
 def _numbers(rates: Mapping[str, float]) -> dict[float, float]:

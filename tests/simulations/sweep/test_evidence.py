@@ -205,3 +205,34 @@ def test_one_seed_has_no_spread(tmp_path):
     assert "one seed." in table
     assert "| 80.0 |" in table
     assert "±" not in table
+
+
+def test_a_rule_of_a_plugin_is_drawn_behind_the_others(tmp_path):
+    experiments = read_grid(grid(tmp_path))
+    runs = [fake(e, [0.1, 0.8]) for e in experiments]
+    own = [fake(e, [0.1, 0.9]) for e in experiments]
+    for run in own:
+        run.config["aggregator"] = "winsorized"
+    draw(runs + own, tmp_path)
+    lines = (tmp_path / "digits-f1-table.md").read_text().split("\n\n")[1].splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["cwtm"] * 2 + ["winsorized"] * 2
+
+
+def test_what_is_left_out_must_be_there_and_something_left(tmp_path):
+    runs = [fake(e, [0.1, 0.8]) for e in read_grid(grid(tmp_path))]
+    with pytest.raises(ValueError, match=r"`--leave-out` must be one of the sweep\. Found `ctwm`"):
+        draw(runs, tmp_path, leave_out=["ctwm"])
+    with pytest.raises(ValueError, match="must leave a rule"):
+        draw(runs, tmp_path, leave_out=["cwtm"])
+
+
+def test_figures_that_cannot_be_written_are_one_sentence(tmp_path):
+    store = Store(tmp_path / "out")
+    for e in read_grid(grid(tmp_path)):
+        store.add(fake(e, [0.1, 0.8]))
+    store.close()
+    (tmp_path / "file").touch()
+    arguments = ["figures", str(tmp_path / "out"), "--output-dir", str(tmp_path / "file")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert "file" in done.stderr

@@ -1,11 +1,13 @@
 """Results as one frame, and the curves drawn from it."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from simulations.__main__ import app
-from simulations.sweep.frame import curves, read_frame
+from simulations.sweep.frame import accuracies, curves, frame, read_frame
 from simulations.sweep.grid import read_grid
 from simulations.sweep.panels import _styles
 from simulations.sweep.store import Store, read_runs
@@ -44,3 +46,31 @@ def test_curves_tell_momentum_from_none_and_else_chains_from_their_aggregator(tm
     assert [style.line for style in legend.values()] == ["-", "--", "-"]
     assert legend["cwtm"].colour == legend["nnm | cwtm"].colour != legend["mda"].colour
     assert curves["nnm | cwtm", 0.9] == legend["nnm | cwtm"]
+
+
+def test_no_number_is_an_average_of_other_settings(tmp_path):
+    experiments = read_grid(grid(tmp_path))
+    runs = [fake(e, [0.1, 0.8]) for e in experiments]
+    short = [fake(replace(e, num_rounds=1), [0.1, 0.2]) for e in experiments]
+    assert accuracies(frame(runs)).index.names == ["num-malicious-nodes", "partition", "aggregator", "beta"]
+    found = accuracies(frame(runs + short))
+    assert found.index.names[0] == "num-rounds"
+    assert found.xs(2, level="num-rounds").to_numpy() == pytest.approx(80.0)
+    assert found.xs(1, level="num-rounds").to_numpy() == pytest.approx(20.0)
+
+
+def test_a_table_goes_whole_through_a_pipe(tmp_path):
+    store = Store(tmp_path / "out")
+    for e in read_grid(grid(tmp_path)):
+        store.add(fake(e, [0.1, 0.8]))
+    store.close()
+    done = CliRunner().invoke(app, ["results", str(tmp_path / "out")], env={"COLUMNS": "40"})
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 2 + 2  # a head of two lines, two betas
+    store = Store(tmp_path / "none")
+    for e in read_grid(grid(tmp_path)):
+        store.add(fake(e, [0.1, 0.8], diverged=True))
+    store.close()
+    done = CliRunner().invoke(app, ["results", str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert "All 8 runs" in done.stderr

@@ -1,5 +1,6 @@
 """Results on disk: what counts, what is cut off, and what is named."""
 
+import gzip
 import json
 import subprocess
 
@@ -64,3 +65,12 @@ def test_a_damaged_result_is_named_with_its_line(tmp_path, line):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 2
         assert f"line 1 of `{tmp_path / RESULTS}`" in done.stderr
+
+
+@pytest.mark.parametrize("packed", [b"no gzip", gzip.compress(b"{}\n" * 1000)[:20]])
+def test_packed_results_that_are_damaged_are_named(tmp_path, packed):
+    (tmp_path / "results.jsonl.gz").write_bytes(packed)
+    for command in ("figures", "results"):
+        done = CliRunner().invoke(app, [command, str(tmp_path)])
+        assert done.exit_code == 2
+        assert "`results.jsonl.gz` must be whole, and packed by gzip" in done.stderr

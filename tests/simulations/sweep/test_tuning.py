@@ -88,3 +88,31 @@ def test_the_command_tunes_and_the_sweep_takes_the_rates(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["tune", str(grid(tmp_path))])
     assert done.exit_code == 2
     assert "[tune]" in done.stderr
+
+
+def test_a_rate_that_is_given_stands_and_one_for_another_model_is_refused(tmp_path, monkeypatch):
+    asked = []
+
+    def run(experiments, folder, *_):
+        store = Store(folder)
+        for e in experiments:
+            store.add(fake(e, [0.1, e.learning_rate]))
+        store.close()
+        asked[:] = experiments
+
+    monkeypatch.setattr("simulations.commands.sweeps.run_sweep", run)
+    path = grid(tmp_path, TUNE.replace("[[grid]]", "[[grid]]\nlearning-rate = [0.2, 0.3]"))
+    folder = str(tmp_path / "out")
+
+    def call(command, *more):
+        return CliRunner().invoke(app, [command, str(path), "--output-dir", folder, *more])
+
+    assert call("tune").exit_code == 0
+    assert call("sweep").exit_code == 0
+    assert len(asked) == 8  # each once, at the chosen rate, however many the grid had
+    assert {e.learning_rate for e in asked} == {0.5}
+    assert call("sweep", "-c", "learning-rate=0.25").exit_code == 0
+    assert {e.learning_rate for e in asked} == {0.25}
+    other = call("sweep", "-c", "batch-size=3")
+    assert other.exit_code == 2
+    assert "`batch-size` must be what" in other.stderr
