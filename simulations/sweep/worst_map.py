@@ -79,7 +79,9 @@ def worst_map(settings: Settings, path: Path) -> None:
     top = filled.max(axis=0)
     best.imshow(top, vmin=0.0, vmax=1.0, cmap="cividis", aspect="auto")
     for (row, column), value in np.ndenumerate(top):
-        rule = rules[filled[:, row, column].argmax()].replace(" | ", "\n")
+        level = [rules[place] for place in np.flatnonzero(filled[:, row, column] == value)]
+        more = f"\n+ {len(level) - 1} more" if len(level) > 1 else ""
+        rule = level[0].replace(" | ", "\n") + more
         best.text(
             column, row, f"{rule}\n{100 * value:.0f}" if value >= 0 else "none", fontsize=5,
             ha="center", va="center", color="black" if value > 0.5 else "white",
