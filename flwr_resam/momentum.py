@@ -241,13 +241,14 @@ def momentum_mod(
         # The handler may empty what it is given, so that all is noted down before.
         sent = dict(_only_record(message, "instruction")[1])
         number = server_round_of(message)
-        without_stamp(message)
+        content = without_stamp(message)
         kept = context.state.get(_STEPS_KEY)
         token = _outer.set(message.metadata.message_id)
         try:
             reply = exits_are_errors(message, context, call_next)
         finally:
             _outer.reset(token)
+            message.content = content  # a mod outside may look at it, or call again
         if reply.has_error():
             return reply
         key, local = _only_record(reply, "reply")

@@ -274,6 +274,7 @@ class Resam(Configured, FedAvg):
                 partial(told, rounds, settings.on_round),
             ))
         finally:
+            run.ours = False
             if run.ledger is not None:
                 run.ledger.close()
         if 0 < num_rounds <= run.skipped:
@@ -304,6 +305,7 @@ class Resam(Configured, FedAvg):
             log_sample(
                 self.settings, nodes=len(nodes), asked=len(asked), rounds=self._run.rounds
             )
+        self._run.asked = asked
         self._run.missing = max(0, self.settings.min_train_nodes - len(asked))
         if not self._run.ours:
             self._run.sent(arrays, asked, self.settings)

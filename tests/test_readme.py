@@ -193,6 +193,19 @@ def test_what_is_said_of_the_convolutional_network_is_what_its_table_says():
     assert f"The mean ends at {found['mean', '0'][1]} and {found['mean', '0.9'][1]} %" in page
 
 
+def test_what_is_said_of_fashion_is_what_its_table_says():
+    name = "fashion-cnn/fashion-mnist-mnist-cnn-f5-table.md"
+    found = least_under_attack(name)
+    page = " ".join(EVIDENCE_PAGE.split())
+    alone, ours = found["mda", "0"], found["mda", "0.9"]
+    said = f"leaves `mda` {alone[1]} % alone and {ours[1]} % over momentums, {ours[0] - ours[1]:.1f} points below"
+    assert said in page
+    assert f"`cwtm` {found['cwtm', '0'][1]} and {found['cwtm', '0.9'][1]} %" in page
+    assert f"The mean ends at {found['mean', '0'][1]} and {found['mean', '0.9'][1]} %" in page
+    small = [under_attacks(name, rule, "0.9")[1] for rule in ("mean", "mda", "cwtm")]
+    assert "{} % to {} and {}: a rule takes".format(*small) in page
+
+
 DIFFERENT = "mnist-mlp-heterogeneous/mnist-mlp-f3-partition"
 
 

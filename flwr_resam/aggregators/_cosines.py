@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..rows.geometry import Geometry, strips
 
 _ROUNDING = 16.0 * np.finfo(np.float64).eps
+_ROUNDING_OF_PIECES = 2.0**-39  # of reproducible products, which have 43 bits
 
 
 def cosine_distances(geometry: Geometry) -> NDArray[np.float64]:
@@ -26,6 +27,7 @@ def cosine_distances(geometry: Geometry) -> NDArray[np.float64]:
     array([0., 0., 1., 2., 1.])
     """
     squared, gram, n = geometry.squared_distances, geometry.gram, geometry.n
+    rounding = _ROUNDING_OF_PIECES if geometry.reproducible else _ROUNDING
     norms = np.sqrt(geometry.squared_norms)
     found = np.ones_like(squared)
     for rows in strips(n):
@@ -33,7 +35,7 @@ def cosine_distances(geometry: Geometry) -> NDArray[np.float64]:
         product, longer = some * norms[None, :], np.maximum(some, norms[None, :])
         difference = np.abs(some - norms[None, :])
         apart = squared[rows] - difference**2
-        apart[apart <= _ROUNDING * (squared[rows] + np.sqrt(squared[rows]) * longer)] = 0.0
+        apart[apart <= rounding * (squared[rows] + np.sqrt(squared[rows]) * longer)] = 0.0
         there = product > 0.0
         near = there & (difference <= 0.5 * longer)
         far = there & ~near
@@ -41,6 +43,6 @@ def cosine_distances(geometry: Geometry) -> NDArray[np.float64]:
         of_rows = found[rows]
         of_rows[near] = apart[near] / (2.0 * product[near])
         of_rows[far] = 1.0 - inner[far] / product[far]
-        of_rows[far & (of_rows <= 4.0 * _ROUNDING)] = 0.0
+        of_rows[far & (of_rows <= 4.0 * rounding)] = 0.0
     np.fill_diagonal(found, 0.0)
     return np.minimum(found, 2.0, out=found)

@@ -107,7 +107,7 @@ class ByzantineSGD(Aggregator):
             "nodes": known,
             "sums": sums,
             "along": tuple(float(now[node]) for node in known),
-            "origin": model if state["rounds"] == 0 else state["origin"],
+            "origin": _kept(model) if state["rounds"] == 0 else state["origin"],
             "dropped": tuple(sorted(dropped)),
         })
 
@@ -146,3 +146,8 @@ def _along(
     products = gram[:n, n] - gram[:n, n + 1]
     rows = np.delete(np.arange(n + 2), n)
     return majority_distances(Geometry(gram[np.ix_(rows, rows)]))[0], products
+
+
+def _kept(model: Array | None) -> Array | None:
+    """A copy, since whoever trains may change the model in place."""
+    return None if model is None else array_namespace(model).asarray(model, copy=True)

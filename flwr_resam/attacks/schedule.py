@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import requirement
+from ..errors import check_whole, real, requirement
 from ..registry import Registry
 from ..spelling import Named
 
@@ -38,11 +38,9 @@ class Schedule(Named):
     name: ClassVar[str] = "when"
 
     def __post_init__(self) -> None:
-        if self.start < 1:
-            raise requirement("start", "be a round, from 1", self.start, "Use 1")
-        if self.every < 1:
-            raise requirement("every", "be at least 1", self.every, "Use 1 for every round")
-        if not 0.0 < self.probability <= 1.0:
+        check_whole("start", self.start, "Use 1, the first round")
+        check_whole("every", self.every, "Use 1 for every round")
+        if not 0.0 < real(self.probability) <= 1.0:
             raise requirement(
                 "probability", "be above 0 and at most 1", self.probability, "Use 1.0, or no attack"
             )

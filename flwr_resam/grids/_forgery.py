@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import out_of_range
 from ..rows.source import Segments
+from ..wire.instruction import said_beta, say_beta
 from ..wire.layout import MOMENTUM_KEY, Entry, Layout
 from ..wire.npy import unpack
 from ..wire.records import of_kind
@@ -96,6 +97,8 @@ class Form:
                 last = row, self._record(row)
             content = RecordDict({key: record.copy() for key, record in self.example.items()})
             content[self.key] = last[1].copy()
+            if (beta := said_beta(content)) is not None:
+                say_beta(content, beta)
             messages.append(Message(content, reply_to=instruction))
         return messages
 
@@ -134,7 +137,8 @@ def _claims(reply: Message, sent: ArrayRecord) -> tuple[str, tuple[np.dtype[Any]
 def _layout(sent: ArrayRecord, dtypes: Sequence[np.dtype[Any]]) -> Layout:
     entries, offset = [], 0
     for name, dtype in zip(sent, dtypes, strict=True):
-        floating = dtype.kind == "f"
+        # What holds an infinity, such as a mask, is no parameter, as for `Layout.of`.
+        floating = dtype.kind == "f" and bool(np.isfinite(unpack(sent[name])).all())
         entry = Entry(name, tuple(sent[name].shape), dtype, offset if floating else None)
         entries.append(entry)
         offset += entry.size if floating else 0

@@ -8,6 +8,7 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from ..errors import requirement
 from ..wire.exchange import Deadline, exchange, memory_of, recall
 
 
@@ -71,4 +72,9 @@ class GridWrapper(Grid):
 
     def recall(self, memory: dict[str, Any]) -> bool:
         """Go on from a `memory`; whether the states of the nodes were in it."""
+        if not isinstance(memory, dict) or "inside" not in memory:
+            raise requirement(
+                "grid", "be the one of the checkpoint", f"{type(self).__name__}, which that run "
+                "did not have", "Resume with the grids that the run began with, in the same order",
+            )
         return recall(self._grid, memory["inside"])

@@ -19,7 +19,7 @@ from ..rows.threads import in_order, threads_for
 from ..rule import Round
 from ..wire.exchange import Deadline
 from ..wire.flower import logger, number_message
-from ..wire.instruction import server_round_of
+from ..wire.instruction import asks_partition, server_round_of
 from ..wire.records import of_kind
 from ._forgery import Form
 from ._wrapper import GridWrapper
@@ -138,8 +138,11 @@ class AdversarialGrid(GridWrapper):
         forged = {id(message) for group in groups.values() for message in group}
         honest = [message for message in instructions if id(message) not in forged]
         sent = {index: _model(group[0]) for index, group in groups.items() if group}
+        if not sent:
+            yield from super().stream(instructions, deadline)
+            return
         replies = list(super().stream(honest, deadline)) if honest else []
-        known = self._in_order(replies) if sent else []
+        known = self._in_order(replies)
         asked = tuple(message.metadata.dst_node_id for message in training)
         made = [self._forge(index, groups[index], known, sent[index], asked) for index in sent]
         yield from replies
@@ -239,6 +242,8 @@ def _rows(form: Form, replies: list[Message]) -> tuple[NDArray[Any], tuple[int, 
 
 
 def _is_training(message: Message) -> bool:
+    if message.has_content() and asks_partition(message):
+        return False
     return message.metadata.message_type.split(".")[0] == MessageType.TRAIN
 
 

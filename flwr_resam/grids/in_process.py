@@ -168,6 +168,7 @@ class InProcessGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         context = self.contexts[message.metadata.dst_node_id]
+        state = RecordDict({key: record.copy() for key, record in context.state.items()})
         try:
             reply = self._client_app(received(message), context)
             if not isinstance(reply, Message):
@@ -175,5 +176,6 @@ class InProcessGrid(Grid):
         except (Exception, SystemExit) as error:
             reason = "".join(traceback.format_exception_only(error)).strip()
             reply = Message(Error(_CLIENT_APP_RAISED, reason), reply_to=message)
+            context.state = state  # as Flower's engine, which drops what an app that raised left
         number_message(reply)
         return reply

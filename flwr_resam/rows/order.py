@@ -18,6 +18,7 @@ Array: TypeAlias = Any
 
 _NARROW = 1024  # columns below which a sort costs less than the calls of a network
 _TALL = 64  # rows above which sorting each column does
+_NETWORK = 4096  # rows above which the list of a network's comparators costs more than it saves
 
 
 def mean_between(block: Array, first: int, stop: int) -> Array:
@@ -38,7 +39,7 @@ def mean_between(block: Array, first: int, stop: int) -> Array:
     >>> mean_between(np.array([[3.0, 5.0], [1.0, 7.0], [2.0, 0.0]]), 1, 3)
     array([2.5, 6. ])
     """
-    if (kernels := kernels_for(block)) is not None:
+    if (kernels := _network_for(block)) is not None:
         out = np.empty(block.shape[1])
         table = comparator_table(len(block), tuple(range(first, stop)))
         line, step = flat_rows(block)
@@ -95,7 +96,7 @@ def mean_around_trimmed_mean(block: Array, trim: int, k: int) -> Array:
 def _mean_around(block: Array, first: int, stop: int, k: int) -> Array:
     """The mean of the k values nearest to the mean of the ranks ``first .. stop - 1``."""
     n = block.shape[0]
-    if (kernels := kernels_for(block)) is not None:
+    if (kernels := _network_for(block)) is not None:
         out = np.empty(block.shape[1])
         table = comparator_table(n, tuple(range(n)))
         line, step = flat_rows(block)
@@ -104,6 +105,11 @@ def _mean_around(block: Array, first: int, stop: int, k: int) -> Array:
     row = _ordered(block, range(n))
     centre = _sum([row(rank) for rank in range(first, stop)]) / (stop - first)
     return _mean_of_nearest(row, n, centre, k)
+
+
+def _network_for(block: Array) -> Any:
+    """The compiled loops, where there are some and the rows are not too many for them."""
+    return kernels_for(block) if block.shape[0] <= _NETWORK else None
 
 
 def _mean_of_nearest(row: Callable[[int], Array], n: int, centre: Array, k: int) -> Array:

@@ -97,8 +97,10 @@ class Matrix:
         """
         height = self.n if chosen is None else len(chosen)
         many = not self.like and height * self.d >= MANY and not calls
-        # Compiled loops go through a block in tiles of their own.
-        elements = _COMPILED if many and self.single and compiled() else _ELEMENTS
+        # Compiled loops go through a block in tiles of their own. What is to be the same bits
+        # without them is added up in the same blocks.
+        tiled = many and self.single and not self.reproducible and compiled()
+        elements = _COMPILED if tiled else _ELEMENTS
         elements = _INTERPRETED if calls and not self.like else elements
         width = -(-max(256, elements // max(1, height)) // run) * run
         piece = max(1, _COMPILED // max(1, width * height)) * width  # what a thread takes

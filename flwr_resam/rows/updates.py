@@ -7,6 +7,7 @@ columns that fit in the cache, so the memory above the rows is one block and one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -56,6 +57,7 @@ class Updates:
     ) -> None:
         self._source = _source_of(rows)
         if reproducible:
+            self._source = copy(self._source)  # a Matrix of the caller's stays as it is
             self._source.reproducible = True
         self._mixing: Mixing | None = None  # in front of the source's rows
         self._geometry: Measured | None = None

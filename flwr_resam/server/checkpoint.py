@@ -81,10 +81,14 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     metadata = {"format": _FORMAT, "content": text, "sha256": _digest(text, arrays)}
     path = folder / f"checkpoint-{checkpoint.round:08d}.safetensors"
     unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        file.write(safetensors.numpy.save(arrays, metadata))
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with unfinished.open("wb") as file:
+            file.write(safetensors.numpy.save(arrays, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        unfinished.unlink(missing_ok=True)  # on a full disk the rest of the run needs the room
+        raise
     os.replace(unfinished, path)
     _sync(folder)
     for old in list_checkpoints(folder)[_KEEP:]:

@@ -90,12 +90,14 @@ class Ledger:
     def begin(self, done: int, *, resume: bool) -> None:
         """Begin another run behind those that the file holds, or go on with the last of them.
 
+        A run that resumes where there is no checkpoint is another one.
+
         Where a resumed run does some rounds again, what the file held of them is kept aside.
         """
         path = self._folder / LEDGER
         lines = _read(self._folder)
         last = max((line.run for line in lines), default=0)
-        self.run = last if resume and last else last + 1
+        self.run = last if resume and done and last else last + 1
         kept = [line for line in lines if line.run < self.run or line.round <= done]
         if len(kept) < len(lines):
             places = (path.with_name(f"ledger-{number}.jsonl") for number in count(1))

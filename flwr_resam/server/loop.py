@@ -197,9 +197,9 @@ class Plan:
     evaluate_fn : callable or None
         Evaluation at the server.
     after_round : callable
-        Called with the round and the model when a round is over.
+        Called with the round and the model when a round is over, after ``told``.
     told : callable
-        Called with what is known of the round, after that.
+        Called with what is known of the round.
     """
 
     done: int
@@ -248,7 +248,7 @@ def run_rounds(
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
         began = time.monotonic()
-        run.lines, run.missing = [], 0
+        run.lines, run.asked, run.missing = [], [], 0
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         _note(asked, strategy.arrayrecord_key, result.arrays, run, settings, number)
         try:
@@ -272,13 +272,14 @@ def run_rounds(
             log_metrics("Evaluation", reported)
             result.evaluate_metrics_clientapp[number] = reported
         evaluate_here(number)
-        plan.after_round(number, result.arrays)
+        # Before the checkpoint: a run that goes on from there says it no more.
         plan.told(RoundReport(
             number, dict(metrics or {}), dict(reported or {}),
             dict(result.evaluate_metrics_serverapp.get(number) or {}), tuple(run.lines),
             time.monotonic() - began,
             model=model_hash(result.arrays) if settings.output_dir is not None else "",
         ))
+        plan.after_round(number, result.arrays)
     logger.log(INFO, "")
     logger.log(
         INFO, "%d round(s) in %.2f s", max(0, plan.num_rounds - plan.done),
@@ -296,6 +297,8 @@ def _note(
     It need not be the one that ``configure_train`` was given. Where nodes got different ones, or
     one in other dtypes than the server's, weights are taken.
     """
+    if run.asked and not asked:
+        run.missing = 0  # nobody was to be asked, whoever was there
     try:
         sent = model_of(asked, key)
     except LookupError:

@@ -67,14 +67,20 @@ class _FreshConfig(ConfigRecord):
     """A ConfigRecord that no other is equal to, byte by byte, on the wire."""
 
     def deflate(self) -> bytes:
-        return _with_secret(super().deflate(), self.__dict__["_secret"])
+        return _with_secret(super().deflate(), self.__dict__)
+
+    def __reduce__(self) -> Any:
+        return ConfigRecord, (dict(self),)
 
 
 class _FreshMetrics(MetricRecord):
     """A MetricRecord that no other is equal to, byte by byte, on the wire."""
 
     def deflate(self) -> bytes:
-        return _with_secret(super().deflate(), self.__dict__["_secret"])
+        return _with_secret(super().deflate(), self.__dict__)
+
+    def __reduce__(self) -> Any:
+        return MetricRecord, (dict(self),)
 
 
 _FreshConfig.__qualname__, _FreshMetrics.__qualname__ = "ConfigRecord", "MetricRecord"
@@ -91,18 +97,18 @@ def fresh(content: RecordDict) -> RecordDict:
     """
     made = RecordDict()
     for key, record in content.items():
-        if type(record) is ConfigRecord:
-            record = _FreshConfig(dict(record))
-            record.__dict__["_secret"] = secrets.token_bytes(16)
-        elif type(record) is MetricRecord:
-            record = _FreshMetrics(dict(record))
-            record.__dict__["_secret"] = secrets.token_bytes(16)
-        made[key] = record
+        if isinstance(record, ConfigRecord):
+            made[key] = _FreshConfig(dict(record))
+        elif isinstance(record, MetricRecord):
+            made[key] = _FreshMetrics(dict(record))
+        else:
+            made[key] = record
     return made
 
 
-def _with_secret(content: bytes, secret: bytes) -> bytes:
-    """An object of protobuf's with a field that nobody reads."""
+def _with_secret(content: bytes, remembered: dict[str, Any]) -> bytes:
+    """An object of protobuf's with a field that nobody reads; the same whenever it is asked for."""
+    secret = remembered.setdefault("_secret", secrets.token_bytes(16))
     head, _, body = content.partition(b"\0")
     kind, children, _ = head.split(b" ")
     body += _UNUSED_FIELD + bytes([len(secret)]) + secret

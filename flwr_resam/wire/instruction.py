@@ -73,11 +73,19 @@ def server_round_of(message: Message) -> int:
     )
 
 
-def without_stamp(message: Message) -> None:
-    """Give a message a content of its own without the stamp: what the user's handler expects."""
+def without_stamp(message: Message) -> RecordDict:
+    """Give a message a content of its own without the stamp, which no handler expects.
+
+    Returns
+    -------
+    RecordDict
+        The content that it had.
+    """
+    content = message.content
     message.content = RecordDict(
-        {key: record for key, record in message.content.items() if key != RESERVED}
+        {key: record for key, record in content.items() if key != RESERVED}
     )
+    return content
 
 
 def say_beta(content: RecordDict, beta: float) -> None:

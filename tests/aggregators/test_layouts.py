@@ -5,6 +5,7 @@ import pytest
 
 from flwr_resam import parse_rule
 from flwr_resam.aggregators import AGGREGATORS
+from flwr_resam.aggregators._cosines import cosine_distances
 from flwr_resam.preaggregators import PREAGGREGATORS
 from flwr_resam.rows.source import Segments
 from flwr_resam.rows.updates import Updates
@@ -80,3 +81,35 @@ def test_nodes_that_are_not_the_rows_are_refused():
 def test_noise_leaves_rows_at_the_end_of_the_range_finite():
     rows = np.full((9, 50), np.finfo(np.float32).max, np.float32)
     assert np.isfinite(parse_rule("flame").step(rows, f=2).vector).all()
+
+
+def test_a_way_that_the_model_went_is_measured_from_a_copy():
+    rule = parse_rule("byzantine-sgd(deviation=1.0, diameter=10.0, rounds=20)")
+    theta = np.zeros(4)
+    at = Round(1, tuple(range(N)), model=lambda: theta)
+    kept = rule.step(drawn(4, np.float64), f=F, state=rule.start(), at=at).state
+    theta += 1.0
+    np.testing.assert_array_equal(kept["origin"], np.zeros(4))
+
+
+def test_reproducible_rows_leave_the_matrix_that_they_are_of_as_it_is():
+    matrix = Updates(drawn(4, np.float64))._source
+    Updates(matrix, reproducible=True)
+    assert not matrix.reproducible
+
+
+def test_reproducible_rows_of_one_direction_are_at_no_angle():
+    way = np.random.default_rng(0).normal(size=300)
+    rows = np.outer([1.0, 2.0, 3.0, 5.0, 7.0], way)
+    for reproducible in (False, True):
+        found = cosine_distances(Updates(rows, reproducible=reproducible).geometry())
+        np.testing.assert_array_equal(found, np.zeros((5, 5)))
+
+
+@pytest.mark.parametrize("name", ["cwmed", "meamed"])
+def test_more_rows_than_a_network_pays_for_are_sorted(name):
+    rows = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32)
+    median = np.median(rows, axis=0)
+    nearest = np.argsort(abs(rows - median), axis=0)[:4900]
+    expected = median if name == "cwmed" else np.take_along_axis(rows, nearest, axis=0).mean(axis=0)
+    np.testing.assert_allclose(make(name)(rows, f=100), expected, atol=1e-5)

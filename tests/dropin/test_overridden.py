@@ -333,3 +333,55 @@ def test_a_model_that_grows_begins_the_rules_memory_anew():
     strategy = Grows(1, parse_rule("cc(radius=1.0)"), fraction_evaluate=0.0)
     result = strategy.start(InProcessGrid(app(handler=handler), NODES), model(), num_rounds=4)
     np.testing.assert_allclose(result.arrays["more"].numpy(), 0.2, rtol=1e-6)
+
+
+def test_another_loop_may_go_on_after_start():
+    strategy = Resam(1, fraction_evaluate=0.0)
+    grid = InProcessGrid(app(), NODES)
+    arrays = strategy.start(grid, model(), num_rounds=2).arrays
+    asked = list(strategy.configure_train(3, arrays, ConfigRecord(), grid))
+    arrays, _ = strategy.aggregate_train(3, grid.send_and_receive(asked))
+    np.testing.assert_allclose(arrays["w"].numpy(), 1 - 0.5**3)
+
+
+def test_nobody_asked_is_nobody_missing_whoever_is_there():
+    class Gone(InProcessGrid):
+        def get_node_ids(self):
+            return list(super().get_node_ids())[: NODES - self.away]
+
+    class Never(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            asked = super().configure_train(server_round, arrays, config, grid)
+            grid.away = 1
+            return [] if server_round > 1 else asked
+
+    grid = Gone(app(), NODES)
+    grid.away = 0
+    strategy = Never(1, fraction_evaluate=0.0, min_available_nodes=NODES)
+    result = strategy.start(grid, model(), num_rounds=20)
+    np.testing.assert_allclose(result.arrays["w"].numpy(), 0.5)
+
+
+def test_a_mod_outside_may_call_again_and_read_what_was_sent():
+    seen = []
+
+    def again(message, context, call_next):
+        first = call_next(message, context)
+        seen.append(("resam" in message.content, "momentum" in first.content))
+        return call_next(message, context)
+
+    result = Resam(1, fraction_evaluate=0.0).start(
+        InProcessGrid(app(again, momentum_mod(0.0)), NODES), model(), num_rounds=1
+    )
+    assert seen == [(True, True)] * NODES
+    assert result.train_metrics_clientapp[1]["n-momentum"] == NODES
+
+
+def test_a_number_that_is_set_to_what_it_is_stays():
+    strategy = Resam(2)
+    strategy.min_train_nodes = 7
+    strategy.num_malicious_nodes = 3
+    assert strategy.min_train_nodes == 7
+    strategy.min_available_nodes = strategy.min_available_nodes
+    strategy.num_malicious_nodes = 1
+    assert (strategy.min_train_nodes, strategy.min_available_nodes) == (7, 7)

@@ -16,6 +16,7 @@ from flwr_resam import (
     QuorumLostError,
     Resam,
     Schedule,
+    momentum_mod,
 )
 from flwr_resam.aggregators import Mean, MoNNA
 from flwr_resam.attacks import (
@@ -32,6 +33,7 @@ from flwr_resam.attacks import (
 )
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.momentum import server_round_of
+from flwr_resam.wire.exchange import Deadline
 from tests.support import content, record
 
 N = 11
@@ -318,7 +320,7 @@ def test_partitions_need_a_grid_that_knows_them():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"start": 0}, "a round, from 1"), ({"every": 0}, "`every` must be at least 1"),
+    [({"start": 0}, "the first round"), ({"every": 0}, "`every` must be a whole number"),
      ({"probability": 0.0}, "above 0 and at most 1"), ({"probability": 1.5}, "at most 1")],
 )
 def test_a_schedule_that_cannot_be_is_said(changes, message):
@@ -476,3 +478,95 @@ def test_a_wrapper_passes_everything_on():
     (reply,) = grid.pull_messages([number])
     assert reply.metadata.reply_to_message_id == number
     assert grid.recall(grid.memory)
+
+
+def test_a_mask_of_infinities_is_no_reason_for_silence(federation):
+    mask = np.array([0.0, -np.inf], np.float32)
+    model = record(w=np.zeros(3), mask=mask)
+
+    def reply(message, i):
+        return content(record(w=message.content["arrays"]["w"].numpy() + 1.0, mask=mask))
+
+    grid = federation(reply, 7)
+    hostile = AdversarialGrid(grid, SignFlip(), nodes=list(grid.get_node_ids())[:2])
+    asked = Resam(2, fraction_evaluate=0.0, min_available_nodes=7)
+    result = asked.start(hostile, model, num_rounds=1)
+    assert result.train_metrics_clientapp[1]["n-valid"] == 7
+    np.testing.assert_allclose(result.arrays["w"].numpy(), 1.0)
+    np.testing.assert_array_equal(result.arrays["mask"].numpy(), mask)
+
+
+class Streaming(GridWrapper):
+    """Notes how many replies were taken before the first was handed on."""
+
+    def __init__(self, grid):
+        super().__init__(grid)
+        self.given = 0
+
+    def stream(self, messages, deadline):
+        for reply in super().stream(messages, deadline):
+            self.given += 1
+            yield reply
+
+
+def test_while_no_attack_is_on_replies_go_through_as_they_come(federation):
+    inside = Streaming(federation(lambda message, i: content(record(w=np.ones(2))), 5))
+    first = next(iter(inside.get_node_ids()))
+    grid = AdversarialGrid(inside, [Adversary(SignFlip(), nodes=[first], schedule=Schedule(start=2))])
+    strategy = Resam(1, min_available_nodes=5)
+    for number, taken in ((1, 1), (2, 4)):
+        inside.given = 0
+        asked = strategy.configure_train(number, record(w=np.zeros(2)), ConfigRecord(), grid)
+        next(iter(grid.stream(asked, Deadline(5.0))))
+        assert inside.given == taken
+
+
+def test_the_question_for_a_partition_is_no_training():
+    app = ClientApp(mods=[momentum_mod(0.9)])
+
+    @app.train()
+    def train(message, context):
+        return Message(content(moved(message.content["arrays"], 1.0)), reply_to=message)
+
+    inside = InProcessGrid(app, 5)
+    nodes = list(inside.get_node_ids())
+    grid = PartitionedGrid(AdversarialGrid(inside, SignFlip(), nodes=nodes[:1]), num_nodes=5)
+    assert grid.by_partition == nodes
+
+
+def test_a_forged_reply_names_a_secret_of_its_own():
+    app = ClientApp(mods=[momentum_mod(0.9)])
+
+    @app.train()
+    def train(message, context):
+        return Message(content(moved(message.content["arrays"], 1.0)), reply_to=message)
+
+    inside = InProcessGrid(app, 5)
+    kept = []
+
+    class Taps(GridWrapper):
+        def stream(self, messages, deadline):
+            for reply in super().stream(messages, deadline):
+                kept.append(reply)
+                yield reply
+
+    grid = Taps(AdversarialGrid(inside, SignFlip(), nodes=list(inside.get_node_ids())[:2]))
+    Resam(2, fraction_evaluate=0.0).start(grid, batch_norm_model(), num_rounds=1)
+    said = [dict(reply.content["resam"]) for reply in kept]
+    assert [each["beta"] for each in said] == [0.9] * 5
+    assert len({each["secret"] for each in said}) == 5
+
+
+@pytest.mark.parametrize("changes", [{"start": 1.5}, {"start": float("nan")}, {"every": 0.5}, {"probability": "x"}])
+def test_a_schedule_that_is_never_on_is_refused(changes):
+    with pytest.raises(ValueError, match=f"`{next(iter(changes))}` must be"):
+        Schedule(**changes)
+
+
+def test_a_memory_of_another_grid_is_refused_in_words(federation):
+    plain = federation(lambda message, i: content(record(w=np.ones(2))), 5)
+    wrapped = AdversarialGrid(plain, SignFlip(), nodes=list(plain.get_node_ids())[:1])
+    with pytest.raises(ValueError, match="Resume with the grids that the run began with"):
+        wrapped.recall(plain.memory)
+    with pytest.raises(ValueError, match="have the nodes of the checkpoint"):
+        plain.recall(wrapped.memory)

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from flwr_resam import InProcessGrid
@@ -142,3 +142,26 @@ def test_a_memory_holds_the_state_of_each_node_and_is_of_as_many_nodes():
     assert reply.content["found"]["times"] == 2
     with pytest.raises(ValueError, match=r"must have the nodes of the checkpoint\. Found 3 nodes, 2"):
         InProcessGrid(counting_app(), num_nodes=3).recall(grid.memory)
+
+
+def test_what_an_app_that_raised_left_in_its_state_is_dropped_as_on_flowers_engine():
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        seen = context.state.setdefault("seen", ConfigRecord({"count": 0}))
+        seen["count"] += 1
+        context.state[str(seen["count"])] = ConfigRecord()
+        if seen["count"] == 2:
+            raise ZeroDivisionError
+        return Message(RecordDict(), reply_to=message)
+
+    grid = InProcessGrid(app, 1)
+    (node,) = grid.get_node_ids()
+    failed = []
+    for _ in range(3):
+        (reply,) = grid.send_and_receive([Message(RecordDict(), node, "train")])
+        failed.append(reply.has_error())
+    assert failed == [False, True, True]
+    assert dict(grid.contexts[node].state["seen"]) == {"count": 1}
+    assert set(grid.contexts[node].state) == {"seen", "1"}

@@ -28,6 +28,7 @@ import hashlib, sys
 import numpy as np
 from flwr_resam import parse_rule
 from flwr_resam.rows import jit
+from flwr_resam.rows.updates import Updates
 if "numpy" in sys.argv:
     jit._kernels = lambda: None
 rows = np.random.default_rng(0).standard_normal((17, 20_001), dtype=np.float32)
@@ -40,6 +41,11 @@ for text in {RULES!r}:
     show(text, reproducible=True)
 for text in ("gm", "gmom(k=70)"):
     show(text, many, reproducible=True)
+wide = np.random.default_rng(2).standard_normal((5, 250_000), dtype=np.float32)  # in wider blocks
+wide[2] = np.random.default_rng(3).permutation(wide[1])  # as far out, but for rounding
+for text in ("gm", "krum"):
+    weights = parse_rule(text).step(Updates(wide, reproducible=True), f=1).weights
+    print("weights of", text, hashlib.sha256(weights.tobytes()).hexdigest())
 show({PLAIN!r})
 """
 
@@ -72,7 +78,7 @@ def test_every_kernel_gives_the_same_bits():
         )
         found.append(done.stdout.splitlines())
     for lines in found:
-        assert len(lines) == len(RULES) + 3
+        assert len(lines) == len(RULES) + 5
         assert lines[:-1] == found[0][:-1]
     if "openblas" in str(np.show_config(mode="dicts")).lower():
         assert len({lines[-1] for lines in found}) > 1

@@ -7,6 +7,7 @@ import pytest
 
 from flwr_resam import Resam, RoundReport, parse_rule
 from flwr_resam.grids._wrapper import GridWrapper
+from flwr_resam.server import checkpoint as saving
 from flwr_resam.server.rounds import ROUNDS, model_hash, read_rounds
 from tests.support import content, record
 
@@ -130,3 +131,27 @@ def test_a_model_hash_tells_names_dtypes_and_shapes_apart():
             record(w=zeros[:2], v=zeros[2:])]
     assert len({model_hash(each) for each in same}) == len(same)
     assert model_hash(record(w=zeros)) == model_hash(record(w=zeros.copy()))
+
+
+def test_a_kill_after_a_checkpoint_loses_no_line_and_an_empty_resume_no_run(federation, tmp_path, monkeypatch):
+    def start(rounds, resume):
+        grid = federation(lambda message, i: content(record(w=np.ones(2)), key="momentum"), 3)
+        strategy = Resam(1, fraction_evaluate=0.0, output_dir=tmp_path, checkpoint_every=3)
+        return strategy.start(grid, record(w=np.zeros(2)), rounds, resume=resume)
+
+    start(2, False)  # over before its first checkpoint
+    save = saving.save
+
+    def killed(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saving, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        start(5, True)
+    monkeypatch.undo()
+    start(5, True)
+    written = [json.loads(line) for line in (tmp_path / "rounds.jsonl").read_text().splitlines()]
+    assert [(line.get("run", 1), line["round"]) for line in written] == [
+        (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4), (2, 5),
+    ]

@@ -1,6 +1,8 @@
 """Where Flower's private parts are used."""
 
+import copy
 import json
+import pickle
 import tracemalloc
 from types import SimpleNamespace
 
@@ -87,6 +89,11 @@ def test_fresh_records_are_other_objects_and_read_as_the_same():
     contents = {key: each.deflate() for key, each in get_all_nested_objects(first).items()}
     for content in contents.values():
         validate_object_content(content)
+    again = fresh(first)  # what was sent once is sent under other secrets
+    assert again.object_id != first.object_id
+    for key in ("config", "metrics"):
+        assert pickle.loads(pickle.dumps(first[key])) == copy.deepcopy(first[key]) == given[key]
+    assert first["config"].copy().object_id not in ids[1]
     read = inflate_object_from_contents(first.object_id, contents)
     assert read == given
     assert [type(record) for record in read.values()] == [type(record) for record in given.values()]
