@@ -11,6 +11,7 @@ Impact of Client Subsampling and Local Updates", 2024, choose n and f by this co
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -136,7 +137,7 @@ def least_sample(
     """
     _check(nodes, byzantine, nodes, rounds)
     _check_failure(failure)
-    for n in range(1, nodes + 1):
+    for n in range(_first_safe(nodes, byzantine, rounds, failure), nodes + 1):
         if not _safe(nodes, byzantine, n, (n - 1) // 2, rounds, failure):
             continue
         sample = least_f(nodes, byzantine, n, rounds, failure)
@@ -147,6 +148,22 @@ def least_sample(
         f"{byzantine} of {nodes}", "Take a rule that needs n > 2f only, or more nodes"
         if 2 * byzantine < nodes else "No rule tolerates half of the nodes or more",
     )
+
+
+def _first_safe(nodes: int, byzantine: int, rounds: int, failure: float) -> int:
+    """The fewest nodes in which the Byzantine ones are a minority, or one that is less.
+
+    Of two odd numbers the larger is the safer where the Byzantine nodes are a minority of all, and
+    the other way round where they are not; an even number is never safer than the odd one before.
+    """
+    def holds(half: int) -> bool:
+        return _safe(nodes, byzantine, 2 * half + 1, half, rounds, failure)
+
+    if holds(0):
+        return 1
+    if 2 * byzantine >= nodes:
+        return nodes
+    return min(2 * bisect_left(range((nodes + 1) // 2), True, key=holds) + 1, nodes)
 
 
 def most_byzantine(nodes: int, n: int, f: int, rounds: int, failure: float = 1e-3) -> int:

@@ -126,3 +126,23 @@ def test_what_choosing_says_of_rare_asking_is_what_was_measured():
             assert cell == ", ".join(shown)
             seen += 1
     assert seen == 7
+
+
+@pytest.mark.parametrize("failure", [1e-3, 0.1, 0.7])
+def test_what_is_left_out_of_the_search_is_never_the_least(failure):
+    for nodes in range(1, 14):
+        for byzantine in range(nodes + 1):
+            safe = next((
+                n for n in range(1, nodes + 1)
+                if sampling_failure(nodes, byzantine, n, (n - 1) // 2, 20) <= failure
+            ), None)
+            if safe is None:
+                with pytest.raises(ValueError, match="be so few that the rule tolerates them"):
+                    least_sample(nodes, byzantine, 20, failure)
+            else:
+                assert least_sample(nodes, byzantine, 20, failure).n == safe
+
+
+def test_next_to_half_of_a_million_are_searched_at_once():
+    found = least_sample(1_000_000, 499_999, rounds=1000)
+    assert (found.n, found.f) == (999_999, 499_999)
