@@ -240,7 +240,8 @@ class PreAggregator(Rule):
         rows = Updates(updates)
         self.check(rows.n, f)
         mixing = self.mixing(rows.geometry(), operator.index(f), at or Round())
-        return array_namespace(updates).stack([rows.combine(weights) for weights in mixing])
+        mixed = [rows.combine(weights) for weights in mixing]
+        return array_namespace(mixed[0]).stack(mixed)
 
     def __or__(self, other: object) -> Chain:
         if isinstance(other, Chain):

@@ -113,3 +113,9 @@ def test_more_rows_than_a_network_pays_for_are_sorted(name):
     nearest = np.argsort(abs(rows - median), axis=0)[:4900]
     expected = median if name == "cwmed" else np.take_along_axis(rows, nearest, axis=0).mean(axis=0)
     np.testing.assert_allclose(make(name)(rows, f=100), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PREAGGREGATORS)
+def test_a_pre_aggregator_takes_lists_as_a_rule_does(name):
+    rows = drawn(3, np.float64)[:9].tolist()
+    np.testing.assert_array_equal(make(name)(rows, f=2), make(name)(np.array(rows), f=2))
