@@ -250,7 +250,7 @@ def test_a_wrong_config_is_one_clear_sentence(text, message):
         ({"attack": "foe(epsilon=big)"}, "must be of type float"),
         ({"attack": "malformed(kind=odd)"}, "is no kind of malformed reply"),
         ({"attack": "label-flp"}, "Did you mean `label-flip`"),
-        ({"attack": "foe when(every=0)"}, "`every` must be at least 1"),
+        ({"attack": "foe when(every=0)"}, "`every` must be a whole number, at least 1"),
         ({"attack": "mimic(row=99)"}, r"`row` must be in 0 \.\. 9"),
         ({"attack": "mimic", "num-nodes": 2, "num-malicious-nodes": 1, "aggregator": "mean"},
          "at least 2 row"),
