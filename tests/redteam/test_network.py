@@ -16,7 +16,7 @@ COUNTED = {
     "frames-others": {"n-rejected"},  # the SuperLink takes no reply that another signed for
     "announces-only": {"n-silent"},
     "uploads-drop-by-drop": {"n-silent"},
-    "announces-a-tree": {"n-rejected"},
+    "announces-a-tree": {"n-silent"},
     "nests-deeply": {"n-rejected"},
     "poisons-replies": {"n-silent"},
     "poisons-instructions": {"n-silent"},
