@@ -13,6 +13,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Error, RecordDict
 
 from clients.bad_replies.reply import BadReply, Content, Level, Verdict, forced
+from flwr_resam.wire.records import copied
 
 
 def _refuse(*_: object) -> NoReturn:
@@ -68,7 +69,7 @@ def _with_array(make: Callable[[Array], object]) -> Content:
     """Put an object in place of the first array."""
 
     def change(content: RecordDict) -> RecordDict:
-        made = RecordDict({key: record.copy() for key, record in content.items()})
+        made = copied(content)
         for record in made.array_records.values():
             name, honest = next(iter(record.items()))
             forced(record, name, make(honest))

@@ -16,7 +16,7 @@ from ..rows.source import Segments
 from ..wire.instruction import said_beta, say_beta
 from ..wire.layout import MOMENTUM_KEY, Entry, Layout
 from ..wire.npy import unpack
-from ..wire.records import of_kind
+from ..wire.records import copied, of_kind
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Form:
         for instruction, row in zip(instructions, rows, strict=True):
             if last is None or not _same_bits(last[0], row):
                 last = row, self._record(row)
-            content = RecordDict({key: record.copy() for key, record in self.example.items()})
+            content = copied(self.example)
             content[self.key] = last[1].copy()
             if (beta := said_beta(content)) is not None:
                 say_beta(content, beta)

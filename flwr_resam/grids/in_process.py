@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from ..errors import requirement
 from ..wire.exchange import Deadline
 from ..wire.flower import SUPERLINK_NODE_ID, become_server, number_message, received
+from ..wire.records import copied
 
 _CLIENT_APP_RAISED = 1
 _RUN_ID = 1
@@ -168,7 +169,7 @@ class InProcessGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         context = self.contexts[message.metadata.dst_node_id]
-        state = RecordDict({key: record.copy() for key, record in context.state.items()})
+        state = copied(context.state)
         try:
             reply = self._client_app(received(message), context)
             if not isinstance(reply, Message):

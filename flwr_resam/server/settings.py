@@ -129,8 +129,7 @@ class Settings:
 
     def _settle_nodes(self) -> None:
         """Choose the numbers of nodes that were left open, and check that the rule admits f."""
-        given = {name: getattr(self, name) for name in DERIVED}
-        self._set("given", given)
+        self._set("given", {name: getattr(self, name) for name in DERIVED})
         least = self._least_nodes()
         nodes = self.min_available_nodes or self.min_train_nodes or least
         trained = self.min_train_nodes

@@ -18,6 +18,7 @@ from flwr.app import Array, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from ..scratch import Part
+from .records import copied
 
 if TYPE_CHECKING:  # workers import this file, too
     from flwr.serverapp import Grid
@@ -120,7 +121,7 @@ def received(message: Message) -> Message:
 
     Arrays are values, which nobody changes in place, and are shared.
     """
-    content = RecordDict({key: record.copy() for key, record in message.content.items()})
+    content = copied(message.content)
     metadata = message.metadata
     copy = Message(content, metadata.dst_node_id, metadata.message_type)
     copy.__dict__["_metadata"] = metadata

@@ -1,4 +1,4 @@
-"""The records of a message, by kind."""
+"""The records of a message: by kind, and copied."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def of_kind(content: RecordDict, kind: type[R]) -> dict[str, R]:
     {'a': {'b': 1}}
     """
     return {key: record for key, record in content.items() if isinstance(record, kind)}
+
+
+def copied(content: RecordDict) -> RecordDict:
+    """The same records as others that may be changed; arrays are values, and are shared."""
+    return RecordDict({key: record.copy() for key, record in content.items()})

@@ -22,7 +22,6 @@ from simulations.commands.shared import (
     name_of,
     progress_bar,
     read_experiment,
-    read_overrides,
     user_errors,
 )
 from simulations.engine import RunFailed, run_on_flower
@@ -114,7 +113,7 @@ def worst(
     """Run every attack against a rule, in this process, and say which is the worst."""
     experiment = read_experiment(run_config, output_dir, attack=NO_ATTACK)
     with user_errors():
-        if read_overrides(run_config).get("attack", NO_ATTACK) != NO_ATTACK:
+        if experiment.attack != NO_ATTACK:
             raise requirement(
                 "attack", "be left out of --run-config, since all are tried", "it there",
                 "Write --attack ATTACK for some of them only",

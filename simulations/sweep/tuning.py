@@ -116,10 +116,11 @@ def read_choice(folder: Path) -> Choice | None:
 def check_tuned_for(experiments: Sequence[Experiment], folder: Path) -> None:
     """Raise a ValueError where the trials in a folder were of another data set, model or batch."""
     trials = [run.config for run in read_runs(folder / TRIALS).values()]
-    for key in _LEARNT if trials else ():
+    configs = [each.run_config() for each in experiments] if trials else []
+    for key in _LEARNT:
         tried = {config[key] for config in trials}
-        for each in experiments:
-            if (value := each.run_config()[key]) not in tried:
+        for config in configs:
+            if (value := config[key]) not in tried:
                 raise requirement(
                     key, f"be what `{folder / CHOICE}` was tuned for", f"{value!r}, tuned for "
                     f"{', '.join(map(repr, sorted(tried, key=str)))}",

@@ -60,9 +60,9 @@ def moved(arrays, step):
     })
 
 
-def plain_app(step=lambda partition, number: 1.0 + 0.01 * partition, seen=None):
+def plain_app(step=lambda partition, number: 1.0 + 0.01 * partition, seen=None, mods=()):
     """A ClientApp that knows nothing of Resam: weights in, weights out."""
-    app = ClientApp()
+    app = ClientApp(mods=list(mods))
 
     @app.train()
     def train(message, context):
@@ -522,26 +522,14 @@ def test_while_no_attack_is_on_replies_go_through_as_they_come(federation):
 
 
 def test_the_question_for_a_partition_is_no_training():
-    app = ClientApp(mods=[momentum_mod(0.9)])
-
-    @app.train()
-    def train(message, context):
-        return Message(content(moved(message.content["arrays"], 1.0)), reply_to=message)
-
-    inside = InProcessGrid(app, 5)
+    inside = InProcessGrid(plain_app(mods=[momentum_mod(0.9)]), 5)
     nodes = list(inside.get_node_ids())
     grid = PartitionedGrid(AdversarialGrid(inside, SignFlip(), nodes=nodes[:1]), num_nodes=5)
     assert grid.by_partition == nodes
 
 
 def test_a_forged_reply_names_a_secret_of_its_own():
-    app = ClientApp(mods=[momentum_mod(0.9)])
-
-    @app.train()
-    def train(message, context):
-        return Message(content(moved(message.content["arrays"], 1.0)), reply_to=message)
-
-    inside = InProcessGrid(app, 5)
+    inside = InProcessGrid(plain_app(mods=[momentum_mod(0.9)]), 5)
     kept = []
 
     class Taps(GridWrapper):

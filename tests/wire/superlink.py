@@ -78,28 +78,7 @@ class SuperLink:
         pass
 
     def _reply(self, number, node):
-        content = RecordDict(
-            {
-                "momentum": ArrayRecord({"w": Array(np.ones(3))}),
-                "metrics": MetricRecord({"loss": 1.0}),
-            }
-        )
-        message = make_message(
-            Metadata(
-                run_id=1,
-                message_id="",
-                src_node_id=node,
-                dst_node_id=1,
-                reply_to_message_id=number,
-                group_id="",
-                created_at=1.8e9,
-                ttl=3600.0,
-                message_type="train",
-            ),
-            content=content,
-        )
-        message.metadata.__dict__["_message_id"] = message.object_id
-        own = {key: each.deflate() for key, each in get_all_nested_objects(message).items()}
+        own, message = answering(number, node, momentum(metrics=MetricRecord({"loss": 1.0})))
         proto = message_to_proto(remove_content_from_message(message))
         tree = get_object_tree(message)
         if node == self.forger:
