@@ -229,11 +229,7 @@ def momentum_mod(
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if asks_partition(message):
             return partition_answer(message, context)
-        if _outer.get() == message.metadata.message_id:
-            raise requirement(
-                "mods", "hold momentum_mod once", "it twice", "Remove one, also from "
-                "@app.train(mods=[...])",
-            )
+        _refuse_second(message)
         training = training_of(message)
         of_training = message.metadata.message_type.split(".")[0] == MessageType.TRAIN
         if not of_training or training is None or not of_kind(message.content, ArrayRecord):
@@ -243,11 +239,9 @@ def momentum_mod(
         number = server_round_of(message)
         content = without_stamp(message)
         kept = context.state.get(_STEPS_KEY)
-        token = _outer.set(message.metadata.message_id)
         try:
-            reply = exits_are_errors(message, context, call_next)
+            reply = _call_inside(message, context, call_next)
         finally:
-            _outer.reset(token)
             message.content = content  # a mod outside may look at it, or call again
         if reply.has_error():
             return reply
@@ -274,6 +268,24 @@ def momentum_mod(
         return reply
 
     return mod
+
+
+# Ray sends a mod to its workers by value, with the globals that its own body names: a variable of
+# the context can't travel so, and stands behind these two functions.
+def _refuse_second(message: Message) -> None:
+    if _outer.get() == message.metadata.message_id:
+        raise requirement(
+            "mods", "hold momentum_mod once", "it twice",
+            "Remove one, also from @app.train(mods=[...])",
+        )
+
+
+def _call_inside(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    token = _outer.set(message.metadata.message_id)
+    try:
+        return exits_are_errors(message, context, call_next)
+    finally:
+        _outer.reset(token)
 
 
 def exits_are_errors(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

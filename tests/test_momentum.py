@@ -15,6 +15,7 @@ from flwr.app import (
 )
 from flwr.clientapp import ClientApp
 
+from clients.byzantine import byzantine_mod
 from flwr_resam import InProcessGrid, WorkerMomentum, momentum_mod
 from flwr_resam.server.gate import printable
 from flwr_resam.wire.instruction import stamp
@@ -314,6 +315,16 @@ def test_a_handler_that_returns_no_record_or_two_is_told_so(count):
 def test_momentum_twice_is_told_so():
     ask = trained_by([momentum_mod(BETA), momentum_mod(BETA)], weights)
     assert "momentum_mod once" in printable(ask().error.reason)
+
+
+def test_the_mods_travel_to_other_processes_as_ray_sends_them():
+    """By value: what their bodies name must be what a process can be sent."""
+    cloudpickle = pytest.importorskip("ray.cloudpickle")
+    mods = cloudpickle.loads(cloudpickle.dumps([byzantine_mod("sign-flip"), momentum_mod(BETA)]))
+    flipped = trained_by(mods, weights)()
+    np.testing.assert_allclose(flipped.content["momentum"]["w"].numpy(), -3.0)
+    twice = trained_by([momentum_mod(BETA), mods[1]], weights)()
+    assert "momentum_mod once" in printable(twice.error.reason)
 
 
 def test_one_bad_batch_costs_a_worker_one_round():
