@@ -15,7 +15,8 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from ..wire.flower import logger, seal
+from ..wire.flower import logger
+from ..wire.unguessable import seal
 from .loop import RunState
 from .settings import Settings
 

@@ -15,17 +15,8 @@ from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
 from ..scratch import Scratch, ScratchError, Stored
-from .flower import (
-    SUPERLINK_NODE_ID,
-    Content,
-    Network,
-    UnknownFlowerError,
-    array_bytes,
-    children_of,
-    is_chunk,
-    logger,
-    number_message,
-)
+from .flower import SUPERLINK_NODE_ID, Network, UnknownFlowerError, logger, number_message
+from .objects import Content, array_bytes, children_of, is_chunk
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds between two looks for a reply
 _MARGIN = 4 << 20  # bytes of a reply beside its arrays, which may be twice those that were sent

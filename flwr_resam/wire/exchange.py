@@ -19,7 +19,8 @@ from flwr.serverapp import Grid
 from ..scratch import Scratch
 from ._fetch import Look
 from ._lookers import Lookers
-from .flower import Network, fresh, on_engine, over_network, private_use, seal
+from .flower import Network, on_engine, over_network, private_use
+from .unguessable import fresh, seal
 
 _WORKERS = 8
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-import secrets
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from flwr.app import Array, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Message
 from flwr.supercore.task_identity import TaskIdentity
 
-from ..scratch import Part
+from .objects import Content, take_arrays
 from .records import copied
 
 if TYPE_CHECKING:  # workers import this file, too
@@ -25,11 +21,6 @@ if TYPE_CHECKING:  # workers import this file, too
 
 SUPERLINK_NODE_ID = 1
 _HTTP_GRID, _ENGINE_GRID = "flwr.superlink.grid.http_grid", "flwr.superlink.grid.inmemory_grid"
-
-_HEAD = 256  # bytes, in which the head of a chunk ends: a name and a length
-
-Content: TypeAlias = bytes | Part
-"""An object's bytes, in memory or, where it is a chunk, in a file."""
 
 logger = logging.getLogger("flwr")
 """Flower's own logger, so that what Resam says stands among what Flower says."""
@@ -47,73 +38,6 @@ def number_message(message: Message) -> str:
     if not message.metadata.message_id:
         message.metadata.__dict__["_message_id"] = str(uuid4())
     return message.metadata.message_id
-
-
-_SEALED = "resam-"
-
-
-def seal(message: Message) -> None:
-    """Make the id of a message unguessable, and number it.
-
-    Over the network the id is a hash of the message's own fields, and whoever can guess them
-    can answer in the receiver's name. A secret in the group id is seen by the receiver alone.
-    """
-    group = message.metadata.group_id
-    if not group.startswith(_SEALED):
-        message.metadata.group_id = f"{_SEALED}{secrets.token_hex(16)}{group and '-'}{group}"
-    number_message(message)
-
-
-class _FreshConfig(ConfigRecord):
-    """A ConfigRecord that no other is equal to, byte by byte, on the wire."""
-
-    def deflate(self) -> bytes:
-        return _with_secret(super().deflate(), self.__dict__)
-
-    def __reduce__(self) -> Any:
-        return ConfigRecord, (dict(self),)
-
-
-class _FreshMetrics(MetricRecord):
-    """A MetricRecord that no other is equal to, byte by byte, on the wire."""
-
-    def deflate(self) -> bytes:
-        return _with_secret(super().deflate(), self.__dict__)
-
-    def __reduce__(self) -> Any:
-        return MetricRecord, (dict(self),)
-
-
-_FreshConfig.__qualname__, _FreshMetrics.__qualname__ = "ConfigRecord", "MetricRecord"
-_UNUSED_FIELD = b"\xfa\x01"  # number 31, some bytes: readers pass over what they don't know
-
-
-def fresh(content: RecordDict) -> RecordDict:
-    """The same records as objects that nobody can guess; who reads them gets what was given.
-
-    A SuperLink keeps each object once, under the hash of its bytes, and believes whoever names it
-    first about what it consists of. A node that knows what will be sent next could name for it a
-    part that never comes, so that nobody could fetch it. Arrays stay as they are: a model that was
-    trained on is no more predictable than the others' updates.
-    """
-    made = RecordDict()
-    for key, record in content.items():
-        if isinstance(record, ConfigRecord):
-            made[key] = _FreshConfig(dict(record))
-        elif isinstance(record, MetricRecord):
-            made[key] = _FreshMetrics(dict(record))
-        else:
-            made[key] = record
-    return made
-
-
-def _with_secret(content: bytes, remembered: dict[str, Any]) -> bytes:
-    """An object of protobuf's with a field that nobody reads; the same whenever it is asked for."""
-    secret = remembered.setdefault("_secret", secrets.token_bytes(16))
-    head, _, body = content.partition(b"\0")
-    kind, children, _ = head.split(b" ")
-    body += _UNUSED_FIELD + bytes([len(secret)]) + secret
-    return b"%s %s %d\0%s" % (kind, children, len(body), body)
 
 
 def received(message: Message) -> Message:
@@ -282,92 +206,3 @@ class Network:
             raise TypeError(f"a {type(message).__name__}")
         message.metadata.__dict__["_message_id"] = message_id
         return message
-
-
-def children_of(content: bytes) -> list[str]:
-    """The ids of the objects that one consists of besides its own bytes, as its head lists them.
-
-    Raises
-    ------
-    ValueError, IndexError
-        For what is no object.
-    """
-    head, divider, _ = content.partition(b"\0")
-    if not divider:
-        raise ValueError("an object without a head")
-    return _children(head)
-
-
-def is_chunk(content: bytes) -> bool:
-    """Whether an object holds a part of an array's bytes."""
-    return content.startswith(b"ArrayChunk ")
-
-
-def array_bytes(contents: Mapping[str, Content]) -> int:
-    """How many bytes the arrays among these objects have once they are put together.
-
-    An array lists its chunks, and may list one a million times.
-    """
-    return sum(
-        len(contents.get(chunk, b"")) for content in contents.values() if _is_array(content)
-        for chunk in _chunks_of(content)
-    )
-
-
-def take_arrays(contents: dict[str, Content]) -> dict[str, Array]:
-    """Put the arrays among these objects together, and take their chunks out.
-
-    As Flower's `Array.inflate` does, which holds all of them three times over meanwhile. Anything
-    may be raised for what is no array.
-    """
-    orders = {
-        key: _chunks_of(content) for key, content in contents.items() if _is_array(content)
-    }
-    uses = Counter(chunk for order in orders.values() for chunk in order)
-    arrays: dict[str, Array] = {}
-    for key, order in orders.items():
-        head, _, body = cast(bytes, contents[key]).partition(b"\0")
-        if set(order) != set(_children(head)):
-            raise ValueError("an array whose chunks are not those that it lists")
-        said = json.loads(body)
-        arrays[key] = Array(
-            dtype=said["dtype"], shape=tuple(said["shape"]), stype=said["stype"],
-            data=_joined(contents, order, uses),
-        )
-    return arrays
-
-
-def _joined(contents: dict[str, Content], order: list[str], uses: Counter[str]) -> bytes:
-    """The bytes of chunks one after the other; a chunk leaves with its last use."""
-    file = io.BytesIO()
-    file.seek(sum(len(contents[chunk]) for chunk in order))
-    file.write(b"\0")  # all of the space at once, since what grows is copied
-    file.seek(0)
-    for chunk in order:
-        content = contents[chunk]
-        whole = content if isinstance(content, bytes) else content.read()
-        head, divider, _ = whole[:_HEAD].partition(b"\0")
-        if not is_chunk(head) or not divider or _children(head):
-            raise ValueError("an array of what is no chunk")
-        file.write(memoryview(whole)[len(head) + 1 :])
-        uses[chunk] -= 1
-        if not uses[chunk]:
-            del contents[chunk]
-    file.truncate()
-    return file.getvalue()  # no copy: the bytes are the file's own
-
-
-def _is_array(content: Content) -> TypeGuard[bytes]:
-    return isinstance(content, bytes) and content.startswith(b"Array ")
-
-
-def _chunks_of(content: bytes) -> list[str]:
-    """The ids of an array's chunks, in order."""
-    head, _, body = content.partition(b"\0")
-    children = _children(head)
-    return [children[index] for index in json.loads(body)["arraychunk_ids"]]
-
-
-def _children(head: bytes) -> list[str]:
-    listed = head.split(b" ")[1].decode()
-    return listed.split(",") if listed else []

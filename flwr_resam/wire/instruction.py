@@ -91,7 +91,7 @@ def without_stamp(message: Message) -> RecordDict:
 def say_beta(content: RecordDict, beta: float) -> None:
     """Say in a reply with which beta its momentum was made.
 
-    The secret makes it an object that no other node can have named before (`flower.fresh`).
+    The secret makes it an object that no other node can have named before (`unguessable.fresh`).
     """
     content[RESERVED] = ConfigRecord({_BETA: beta, _SECRET: secrets.token_hex(16)})
 

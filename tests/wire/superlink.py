@@ -27,9 +27,7 @@ from flwr.superlink.grid.http_grid import HttpGrid
 
 from flwr_resam import Resam
 from flwr_resam.aggregators import TrimmedMean
-from flwr_resam.wire.flower import (
-    become_server,
-)
+from flwr_resam.wire.flower import become_server
 from tests.support import asked_of, record
 
 

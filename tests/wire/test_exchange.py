@@ -19,10 +19,8 @@ from flwr_resam.aggregators import Mean
 from flwr_resam.scratch import Scratch, ScratchError, Stored
 from flwr_resam.server import gate, intake
 from flwr_resam.wire.exchange import Deadline, answered, exchange, memory_of, recall
-from flwr_resam.wire.flower import (
-    become_server,
-    seal,
-)
+from flwr_resam.wire.flower import become_server
+from flwr_resam.wire.unguessable import seal
 from tests.support import record
 from tests.wire.superlink import (
     SuperLink,

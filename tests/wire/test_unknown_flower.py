@@ -5,10 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from flwr_resam import QuorumLostError
-from flwr_resam.wire.flower import (
-    Network,
-    UnknownFlowerError,
-)
+from flwr_resam.wire.flower import Network, UnknownFlowerError
 from tests.wire.superlink import SuperLink, federation, start
 
 
