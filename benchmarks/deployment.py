@@ -188,7 +188,7 @@ def measure(
             "processor": processor(),
             "cores": os.cpu_count(),
             "memory-gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "system": platform.platform(),
+            "system": platform.system(),
         },
     }
 

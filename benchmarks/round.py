@@ -104,7 +104,7 @@ def main() -> None:
         f"{machine['cores']} cores, load average before: {machine['load-before']}. Medians of "
         f"{arguments.turns} turns of {arguments.rounds} rounds. Written by "
         "`python -m benchmarks.round`.", "",
-        "| strategy | seconds a round | of FedAvg's |", "|---|---|---|",
+        "| strategy | seconds a round | of FedAvg's, turn by turn |", "|---|---|---|",
     ]
     for name, values in taken.items():
         median = statistics.median(values)

@@ -110,8 +110,9 @@ class Resam(Configured, FedAvg):
         have, for a tracker of yours. What it raises is logged, and the run goes on.
     spill : str, Path or None (default: None)
         A folder on a local disk for rows that do not fit in memory: each is written to a file as it
-        is admitted, and read back in blocks of columns; the result is the same, bit for bit. At
-        most 4 models are in memory then, for any number of nodes. The file needs room for a row a
+        is admitted, and read back in blocks of columns; the result is the same, bit for bit. About
+        4 models are in memory then, for any number of nodes; a rule that keeps a vector a node, as
+        `Safeguard` does, is refused. The file needs room for a row a
         node, has no name, and is gone when the round ends, also by an error or a kill.
     root : callable or None (default: None)
         For `FLTrust`, which compares rows with one of the server's own: a function of the round and

@@ -29,7 +29,7 @@ class FoolsGold(Aggregator):
 
     Made for sybils that send alike while honest nodes hold different data: a liar on its own
     has full weight, and honest nodes with like data have none. Complexity O(n^2 d); memory a
-    float64 vector a node. Needs n > 2f. No lambda exists.
+    vector a node in the rows' dtype. Needs n > 2f. No lambda exists.
 
     Fung, Yoon, Beschastnikh, "The limitations of federated learning in sybil settings", 2020,
     Algorithm 1 with confidence 1 and without weights of features, as in the authors' code.
@@ -43,6 +43,7 @@ class FoolsGold(Aggregator):
 
     name: ClassVar[str] = "foolsgold"
     follows_nodes: ClassVar[bool] = True
+    keeps_vectors: ClassVar[bool] = True
 
     def start(self) -> Any:
         """Nothing remembered."""

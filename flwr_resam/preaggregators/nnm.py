@@ -19,7 +19,8 @@ class NNM(PreAggregator):
     Complexity O(n^2 d). Needs n > 2f. Of rows equally far the first in row order are taken.
     Put before a rule it makes honest rows that differ (heterogeneous data) less different.
     ``nnm | F`` has lambda = 2 f / (n - f) (1 + lambda of F) and kappa = 8 f / (n - f) (1 + kappa
-    of F), the latter by the paper; docs/theory.md has both proofs.
+    of F), the latter by the paper, and the lambda that kappa implies where that is less;
+    docs/theory.md has both proofs.
 
     Allouah et al., "Fixing by Mixing: A Recipe for Optimal Byzantine ML under Heterogeneity",
     2023.

@@ -26,6 +26,7 @@ from ..wire.exchange import memory_of, recall
 from ..wire.flower import logger
 from ..wire.layout import Layout
 from .encoding import Arrays, decode, encode
+from .gate import printable
 from .loop import RunState
 from .settings import Settings
 
@@ -109,9 +110,11 @@ def load(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if (found := metadata.get("format")) != _FORMAT:
                 raise CheckpointError(
-                    f"`{path}` is no checkpoint that this version of flwr-resam wrote."
+                    f"`{path}` must be of the format {_FORMAT}. Found "
+                    f"{printable(found) if found else 'a file of something else'}. Resume with the "
+                    "version of flwr-resam that wrote it, or begin anew in another folder."
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.get("sha256") != _digest(metadata["content"], arrays):

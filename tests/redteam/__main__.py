@@ -1,6 +1,6 @@
 """What one hostile node of four does to a run over a real SuperLink: another version, and this one.
 
-    python -m tests.redteam --code .. --label 0.1    # a checkout of that version
+    python -m tests.redteam --code .. --label before    # a checkout of another version
     python -m tests.redteam                          # this one, and the table
 
 Each attack of `attacks.py` gets a run of two rounds with a timeout of 20 s a round, in which honest

@@ -388,6 +388,18 @@ def test_the_two_newest_of_every_so_many_rounds_are_kept(tmp_path, every, rounds
     assert [load(path).round for path in list_checkpoints(tmp_path)] == kept
 
 
+def test_the_format_of_another_version_is_named(tmp_path):
+    train(tmp_path, 1)
+    (path,) = list_checkpoints(tmp_path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = {**file.metadata(), "format": "flwr-resam-checkpoint-99"}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    safetensors.numpy.save_file(arrays, path, metadata)
+    wanted = "of the format flwr-resam-checkpoint-4. Found flwr-resam-checkpoint-99. Resume with the "
+    with pytest.raises(CheckpointError, match=wanted):
+        load(path)
+
+
 def test_where_no_older_one_is_good_the_error_says_so(tmp_path):
     train(tmp_path, 2)
     for path in list_checkpoints(tmp_path):

@@ -244,10 +244,31 @@ def test_the_folder_is_checked_at_construction(tmp_path):
     assert Resam(num_malicious_nodes=0, spill="").spill is None
 
 
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_the_rules_that_keep_a_vector_a_node_are_those_that_say_so(name):
+    rule, n, d = make(name), 11, 500
+    rows = np.ones((n, d), np.float32)  # of nodes that none is dropped of
+    state = None
+    for number in (1, 2):
+        at = Round(number, tuple(range(n)), np.random.default_rng(number), lambda: np.zeros(d), root=rows[0])
+        state = rule.step(rows, f=2, state=state, at=at).state
+    numbers = sum(np.size(leaf) for leaf in leaves(state))
+    assert (numbers >= n * d) == (name in REMEMBERING)
+    assert name in REMEMBERING or numbers <= 2 * d
+
+
+def leaves(state):
+    """All arrays and numbers of a rule's memory."""
+    if isinstance(state, dict):
+        state = tuple(state.values())
+    if isinstance(state, tuple | list):
+        return [leaf for each in state for leaf in leaves(each)]
+    return [state]
+
+
 def test_what_holds_all_rows_in_memory_all_the_same_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`device` must be None with `spill`"):
         Resam(num_malicious_nodes=0, spill=tmp_path, device="cpu")
-    assert sorted(REMEMBERING) == ["byzantine-sgd", "safeguard"]
     for name in REMEMBERING:
         for rule in (make(name), make("clipping") | make(name)):
             with pytest.raises(ValueError, match=f"keeps a vector a node in memory. Found `{name}`"):
