@@ -43,7 +43,7 @@ class Measured(Resam):
 
     found: dict[str, float]
 
-    def _aggregate(
+    def _resam_aggregate(
         self, server_round: int, replies: Iterable[Message], run: RunState, scratch: Scratch | None
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         assert scratch is not None
@@ -65,7 +65,7 @@ class Measured(Resam):
             marks.append(time.perf_counter())
 
         read = _from_disk()
-        result = super()._aggregate(server_round, watched(), run, scratch)
+        result = super()._resam_aggregate(server_round, watched(), run, scratch)
         marks.append(time.perf_counter())
         admission, flush, rest = (b - a for a, b in pairwise(marks))
         self.found = {

@@ -28,7 +28,7 @@ from .wire.instruction import (
     say_beta,
     server_round_of,
     training_of,
-    without_stamp,
+    unstamped,
 )
 from .wire.layout import MOMENTUM_KEY
 from .wire.npy import dtype_name, pack, record_of, unpack
@@ -233,19 +233,20 @@ def momentum_mod(
         training = training_of(message)
         of_training = message.metadata.message_type.split(".")[0] == MessageType.TRAIN
         if not of_training or training is None or not of_kind(message.content, ArrayRecord):
-            return exits_are_errors(message, context, call_next)
+            with unstamped(message):
+                return exits_are_errors(message, context, call_next)
         # The handler may empty what it is given, so that all is noted down before.
-        sent = dict(_only_record(message, "instruction")[1])
+        instruction = {
+            key: dict(record) for key, record in of_kind(message.content, ArrayRecord).items()
+        }
         number = server_round_of(message)
-        content = without_stamp(message)
         kept = context.state.get(_STEPS_KEY)
-        try:
+        with unstamped(message):
             reply = _call_inside(message, context, call_next)
-        finally:
-            message.content = content  # a mod outside may look at it, or call again
         if reply.has_error():
             return reply
-        key, local = _only_record(reply, "reply")
+        key, local = _only_record(reply)
+        sent = _sent_of(instruction, key)
         if key == MOMENTUM_KEY:
             raise requirement(
                 "mods", "leave momentum to one place", "a reply that holds momentum already",
@@ -312,13 +313,24 @@ def checked_beta(beta: float) -> float:
     return float(beta)
 
 
-def _only_record(message: Message, which: str) -> tuple[str, ArrayRecord]:
-    records = of_kind(message.content, ArrayRecord)
+def _only_record(reply: Message) -> tuple[str, ArrayRecord]:
+    records = of_kind(reply.content, ArrayRecord)
     if len(records) != 1:
         raise requirement(
-            which, "hold one ArrayRecord", f"{len(records)}", "Put the whole model into one"
+            "reply", "hold one ArrayRecord", f"{len(records)}", "Put the whole model into one"
         )
     return next(iter(records.items()))
+
+
+def _sent_of(instruction: dict[str, dict[str, Array]], key: str) -> dict[str, Array]:
+    """The model of an instruction, which may hold other arrays, such as control variates."""
+    if key not in instruction and len(instruction) > 1:
+        raise requirement(
+            "reply", "name its ArrayRecord as the model is named, for several were sent",
+            f"{key!r}, where {sorted(instruction)} were sent", "Return it under the name that it "
+            "came by",
+        )
+    return instruction[key] if key in instruction else next(iter(instruction.values()))
 
 
 def _scaled(momentum: Array, scale: float, dtype: np.dtype[Any]) -> Array:

@@ -38,7 +38,7 @@ from .server.log import (
     quorum_lost,
 )
 from .server.loop import EvaluateFn, Plan, RunState, check_unasked, run_rounds
-from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
+from .server.metrics import MetricsFn, evaluations, most_asked, reported, robust_metrics
 from .server.quorum import effective_faults
 from .server.root import Root
 from .server.rounds import OnRound, Rounds, told
@@ -203,10 +203,10 @@ class Resam(Configured, FedAvg):
             fraction_train, fraction_evaluate, settings.min_train_nodes, min_evaluate_nodes,
             settings.min_available_nodes, arrayrecord_key=arrayrecord_key,
             configrecord_key=configrecord_key,
-            train_metrics_aggr_fn=train_metrics_aggr_fn or self._median,
-            evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._median,
+            train_metrics_aggr_fn=train_metrics_aggr_fn or self._resam_median,
+            evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or self._resam_median,
         )
-        self._run = RunState.of(settings)
+        self._resam_run = RunState.of(settings)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Refuse `class Mine(FedAdam, Resam)` where it is written."""
@@ -253,7 +253,7 @@ class Resam(Configured, FedAvg):
         settings = self.settings
         layout = Layout.of(initial_arrays, settings.buffers)
         layout.check_finite(initial_arrays)
-        self._run = run = RunState.of(settings, timeout)
+        self._resam_run = run = RunState.of(settings, timeout)
         run.ours, run.rounds = True, num_rounds
         if settings.output_dir is not None:
             run.ledger = Ledger(settings.output_dir)
@@ -290,26 +290,27 @@ class Resam(Configured, FedAvg):
         The first round waits for ``min_available_nodes``, and a resumed run and later rounds only
         where the nodes that are there can't be a quorum.
         """
-        self._run.asked, self._run.missing = [], 0
-        if self.fraction_train == 0.0:
+        self._resam_run.asked, self._resam_run.missing = [], 0
+        settings = self.settings
+        if settings.fraction_train == 0.0:
             return []
-        first = not self._run.met
+        first = not self._resam_run.met
         if first:
-            log_limits(self.settings, grid, ours=self._run.ours)
-        nodes = connected(grid, self.settings, self._run)
-        asked = self._messages(
+            log_limits(settings, grid, ours=self._resam_run.ours)
+        nodes = connected(grid, settings, self._resam_run)
+        asked = self._resam_messages(
             MessageType.TRAIN, server_round, arrays, config, nodes,
-            self.fraction_train, self.min_train_nodes,
+            settings.fraction_train, settings.min_train_nodes,
         )
         if first:
-            self._run.share = len(asked) / max(1, len(nodes))
+            self._resam_run.share = len(asked) / max(1, len(nodes))
             log_sample(
-                self.settings, nodes=len(nodes), asked=len(asked), rounds=self._run.rounds
+                settings, nodes=len(nodes), asked=len(asked), rounds=self._resam_run.rounds
             )
-        self._run.asked = asked
-        self._run.missing = max(0, self.settings.min_train_nodes - len(asked))
-        if not self._run.ours:
-            self._run.sent(arrays, asked, self.settings)
+        self._resam_run.asked = asked
+        self._resam_run.missing = max(0, settings.min_train_nodes - len(asked))
+        if not self._resam_run.ours:
+            self._resam_run.sent(arrays, asked, settings)
         return asked
 
     def aggregate_train(
@@ -324,14 +325,15 @@ class Resam(Configured, FedAvg):
         RuntimeError
             For replies to what neither `configure_train` nor `start` has sent.
         """
-        run, settings = self._run, self.settings
+        run, settings = self._resam_run, self.settings
+        run.took = True
         if not run.asked and not run.missing:
             check_unasked(replies, "train")
             return None, None
         with run.scratch_in(settings) as scratch:
-            return self._aggregate(server_round, replies, run, scratch)
+            return self._resam_aggregate(server_round, replies, run, scratch)
 
-    def _aggregate(
+    def _resam_aggregate(
         self, server_round: int, replies: Iterable[Message], run: RunState, scratch: Scratch | None
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         settings, layout, sent = self.settings, run.layout, run.model
@@ -363,7 +365,7 @@ class Resam(Configured, FedAvg):
             run.ledger_in(settings.output_dir).add(run.lines)
         intake.forget_rows()
         if f is None or found is None:
-            return self._skip(metrics)
+            return self._resam_skip(metrics)
         run.skipped = 0
         done, metrics["update-norm"] = found
         metrics["f-effective"] = f
@@ -380,14 +382,15 @@ class Resam(Configured, FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Sample among the nodes that are connected."""
-        self._run.questions = []
-        if self.fraction_evaluate == 0.0:
+        self._resam_run.questions = []
+        settings = self.settings
+        if settings.fraction_evaluate == 0.0:
             return []
-        self._run.questions = self._messages(
+        self._resam_run.questions = self._resam_messages(
             MessageType.EVALUATE, server_round, arrays, config, list(grid.get_node_ids()),
-            self.fraction_evaluate, self.min_evaluate_nodes,
+            settings.fraction_evaluate, settings.min_evaluate_nodes,
         )
-        return self._run.questions
+        return self._resam_run.questions
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
@@ -397,7 +400,9 @@ class Resam(Configured, FedAvg):
         Replies are matched to questions as in training. Silent nodes count as `effective_faults`
         counts them; where the rest can't outvote the faults, nothing is reported.
         """
-        run, asked = self._run, len(self._run.questions)
+        run, asked = self._resam_run, len(self._resam_run.questions)
+        # A strategy may ask a node twice, on two sets of examples: f nodes then give 2f answers.
+        twice = most_asked(run.questions)
         if not asked:
             check_unasked(replies, "evaluate")
             return None
@@ -409,12 +414,12 @@ class Resam(Configured, FedAvg):
             return None
         run.faults = effective_faults(
             Median(), asked=asked, valid=len(contents), malformed=0,
-            f=self.settings.num_malicious_nodes,
+            f=self.settings.num_malicious_nodes * twice,
         )
         log_assumed(run.faults, 0, self.settings)
         return reported(self.evaluate_metrics_aggr_fn, contents, self.weighted_by_key)
 
-    def _messages(
+    def _resam_messages(
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord,
         nodes: list[int], fraction: float, least: int,
     ) -> list[Message]:
@@ -426,18 +431,21 @@ class Resam(Configured, FedAvg):
             server_round=server_round,
         )
 
-    def _skip(self, metrics: MetricRecord) -> tuple[None, MetricRecord]:
-        run = self._run
+    def _resam_skip(self, metrics: MetricRecord) -> tuple[None, MetricRecord]:
+        run = self._resam_run
         logger.log(ERROR, "\t> Round skipped, the model stays")
         run.skipped += 1
         if run.skipped >= self.settings.max_skipped_rounds:
             raise quorum_lost(run.skipped, run.rejections, self.settings)
         return None, metrics
 
-    def _median(self, contents: list[RecordDict], _weighted_by: str) -> MetricRecord:
-        if self._run.faults is None:
-            logger.log(WARNING, "\t> Too few nodes answered to report metrics of them")
+    def _resam_median(self, contents: list[RecordDict], _weighted_by: str) -> MetricRecord:
+        if self._resam_run.faults is None:
+            logger.log(
+                WARNING, "\t> No metrics of the nodes: more than 2f must report them, and f = %d",
+                self.settings.num_malicious_nodes,
+            )
             return MetricRecord()
-        metrics = robust_metrics(contents, self._run.faults)
+        metrics = robust_metrics(contents, self._resam_run.faults)
         metrics.pop(self.weighted_by_key, None)  # it counts data, and measures nothing
         return metrics

@@ -269,7 +269,7 @@ def _as_bfloat16(values):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": Array(np.ones(3))}, "hold the arrays that were sent. Found no ['n']"),
+        ({"n": Array(np.array(7))}, "hold the arrays that were sent. Found no ['w']"),
         (
             {"w": Array(np.ones(3)), "n": Array(np.array(7)), "v": Array(np.ones(3))},
             "Found ['v'] besides",

@@ -51,7 +51,7 @@ class Timed(Resam):
         self.began = time.time()
         return super().configure_train(*args, **kwargs)
 
-    def _aggregate(
+    def _resam_aggregate(
         self, server_round: int, replies: Iterable[Message], run: RunState, scratch: Scratch | None
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Note when all replies are here, how long the gate was at them, and the next model."""
@@ -68,7 +68,7 @@ class Timed(Resam):
                 admitting += last
             collected = time.time()
 
-        model, metrics = super()._aggregate(server_round, watched(), run, scratch)
+        model, metrics = super()._resam_aggregate(server_round, watched(), run, scratch)
         done = time.time()
         began, ended = (_seconds(metrics, f"last-{what}") for what in ("began", "ended"))
         self.rounds.append({

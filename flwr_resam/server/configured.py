@@ -57,7 +57,7 @@ class Configured:
                     f"was called. Write super().__init__({name}=...), or give an attribute of "
                     "yours another name."
                 )
-            if name in DERIVED and "_run" not in vars(self):
+            if name in DERIVED and "_resam_run" not in vars(self):
                 return  # while FedAvg's constructor hands on what was derived
             if name not in _FEDAVG and type(self).__module__.partition(".")[0] != _PACKAGE:
                 logger.log(

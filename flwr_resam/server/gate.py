@@ -162,7 +162,8 @@ def _row(content: object, layout: Layout, sent: Sequence[NDArray[Any]]) -> Segme
         raise ValueError(f"{len(arrays)} array records instead of one")
     received = _data(records[arrays[0]], layout)
     for entry in layout.entries:
-        entry.locate(received[entry.name])
+        if entry.name in received:
+            entry.locate(received[entry.name])
     parts = [entry.view(received[entry.name]) for entry in layout.parameters]
     base = None if arrays[0] == MOMENTUM_KEY else sent
 
@@ -188,11 +189,16 @@ def _data(record: ArrayRecord, layout: Layout) -> dict[str, bytes]:
     received: dict[str, bytes] = {}
     for entry in layout.entries:
         if entry.name not in arrays:
+            if entry.offset is None:  # a counter, of which the server keeps its own
+                continue
             raise ValueError(f"no array `{printable(entry.name)}`")
         data = arrays[entry.name].__dict__.get("data")
         if type(data) is not bytes:
             raise ValueError(f"`{entry.name}` holds a {_type(data)} instead of bytes")
         received[entry.name] = data
+    if len(received) < len(arrays):
+        unknown = next(name for name in arrays if name not in received)
+        raise ValueError(f"an array `{printable(unknown)}`, which was not sent")
     return received
 
 

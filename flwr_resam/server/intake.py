@@ -6,7 +6,6 @@ What a single reply is, the gate says; here is whose it was, and in which order 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from logging import WARNING
 from statistics import median_low
 from typing import Any, TypeVar
 
@@ -16,11 +15,11 @@ from numpy.typing import NDArray
 from ..rows.source import Row
 from ..rows.spilled import SpilledRow
 from ..scratch import Scratch
-from ..wire.flower import logger
 from ..wire.instruction import said_beta
 from ..wire.layout import Layout
 from ..wire.replies import Matcher, Stray
-from .gate import Rejection, kept_metrics, printable, read_reply
+from .gate import Rejection, printable, read_reply
+from .metrics import metrics_of
 
 __all__ = ["Intake", "Rejection", "printable", "read_reply"]  # the gate's, by the name they had
 
@@ -84,10 +83,7 @@ class Intake:
             self._rows[answer.node] = row if scratch is None else SpilledRow(row, scratch)
             if (beta := said_beta(answer.content)) is not None:
                 self._betas[answer.node] = beta
-            metrics = kept_metrics(answer.content)
-            if metrics is None:
-                logger.log(WARNING, "\t> Node %d sent too many metrics: dropped", answer.node)
-            self._metrics[answer.node] = RecordDict() if metrics is None else metrics
+            self._metrics[answer.node] = metrics_of(answer.content, answer.node)
 
     def take_all(self, replies: Iterable[object], then: Callable[[], None]) -> None:
         """Let replies through the gate as they come, and call ``then`` after each.

@@ -26,6 +26,13 @@ _CURES = {
     "Bulyan": _RULE.format('"bulyan"'),
 }
 
+_NEVER_CALLED = {
+    "_construct_messages": "Override configure_train, and change the messages that "
+    "super().configure_train(...) returns",
+    "_check_and_log_replies": "Override aggregate_train, and hand on to "
+    "super().aggregate_train(...) the replies that are to count",
+}
+
 
 def check_bases(cls: type) -> None:
     """Raise a TypeError for a class that derives from another of Flower's strategies.
@@ -47,9 +54,9 @@ of this name.
                 base.__name__, _CURES.get(base.__name__, "Derive from Resam alone"),
                 error=TypeError,
             )
-    if "_construct_messages" in vars(cls):
-        raise requirement(
-            cls.__name__, "override methods that Resam calls", "_construct_messages",
-            "Override configure_train, and change the messages that super().configure_train(...) "
-            "returns", error=TypeError,
-        )
+    for name, cure in _NEVER_CALLED.items():
+        owner = next((base for base in cls.__mro__ if name in vars(base)), None)
+        if owner is not None and not owner.__module__.startswith(_MODULE):
+            raise requirement(
+                cls.__name__, "override methods that Resam calls", name, cure, error=TypeError,
+            )

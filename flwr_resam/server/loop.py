@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
+from ..errors import requirement
 from ..optimizers import Optimizer
 from ..rule import Aggregator
 from ..scratch import Scratch
 from ..wire.exchange import Deadline, exchange
 from ..wire.flower import logger
-from ..wire.instruction import model_of, stamp
-from ..wire.layout import Layout
+from ..wire.instruction import holds_momentum, model_of, stamp
+from ..wire.layout import Layout, is_model, same_shapes
 from .gate import Rejection
 from .ledger import Ledger, Line
 from .log import log_metrics
@@ -57,6 +59,12 @@ class RunState:
         How many fewer nodes were there than have to be asked.
     models_differ : bool
         Whether it was said that nodes got models that no momentum can step from.
+    took : bool
+        Whether `Resam.aggregate_train` has been called in this round.
+    came, momentums : int
+        How many messages came in this round, and how many of them hold momentum.
+    bypassed : bool
+        Whether it was said that models come from elsewhere.
     model : ArrayRecord or None
         The one that was sent; None before the first round.
     layout : Layout or None
@@ -98,6 +106,10 @@ class RunState:
     questions: list[Message] = field(default_factory=list)
     missing: int = 0
     models_differ: bool = False
+    took: bool = False
+    came: int = 0
+    momentums: int = 0
+    bypassed: bool = False
     model: ArrayRecord | None = None
     layout: Layout | None = None
     deadline: Deadline = field(default_factory=Deadline)
@@ -128,6 +140,13 @@ class RunState:
                 self.rule_state = settings.aggregator.start()
             self.layout, self.moments = Layout.of(model, settings.buffers), None
         self.model, self.asked = model, list(asked)
+
+    def counted(self, replies: Iterable[Message]) -> Iterator[Message]:
+        """The replies; how many there are, and how many hold momentum, is noted."""
+        for reply in replies:
+            self.came += 1
+            self.momentums += holds_momentum(reply)
+            yield reply
 
     def wait_less(
         self, rule: Aggregator, settings: Settings, *, asked: int, valid: int, malformed: int
@@ -236,7 +255,7 @@ def run_rounds(
         if not messages:
             return []
         run.deadline = Deadline(run.timeout, scratch)
-        stream = exchange(grid, messages, run.deadline)
+        stream = run.counted(exchange(grid, messages, run.deadline))
         # Another's method may go through the replies twice, as it can through Flower's; not so
         # where they do not fit in memory.
         own = _is_ours(getattr(strategy, method))
@@ -248,7 +267,8 @@ def run_rounds(
         logger.log(INFO, "")
         logger.log(INFO, "[ROUND %s/%s]", number, plan.num_rounds)
         began = time.monotonic()
-        run.lines, run.asked, run.missing = [], [], 0
+        run.lines, run.asked, run.missing, run.took = [], [], 0, False
+        run.came = run.momentums = 0
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         _note(asked, strategy.arrayrecord_key, result.arrays, run, settings, number)
         try:
@@ -258,6 +278,7 @@ def run_rounds(
         finally:
             run.close_scratch()
         if model is not None:
+            _check_rule_applied(run, asked, model, result.arrays)
             result.arrays = model
         if metrics is not None:
             log_metrics("Training", metrics)
@@ -299,11 +320,14 @@ def _note(
     """
     if run.asked and not asked:
         run.missing = 0  # nobody was to be asked, whoever was there
+    _check_asked_once(asked)
     try:
         sent = model_of(asked, key)
     except LookupError:
         sent = arrays
-    run.sent(arrays, asked, settings)
+    # A part of the model, such as its adapters, is what comes back, and what is aggregated.
+    part = sent is not None and not same_shapes(sent, arrays) and is_model(sent)
+    run.sent(sent if sent is not None and part else arrays, asked, settings)
     assert run.layout is not None
     if sent is not None and run.layout.is_of(sent):
         run.model = sent
@@ -313,8 +337,38 @@ def _note(
         logger.log(
             WARNING, "`configure_train` sent %s: nodes are asked for weights, and the rule works "
             "without momentum. Send all of them one model in the server's dtypes for momentum",
-            "different models" if sent is None else "a model of other shapes or dtypes",
+            "different models" if sent is None else "a model of other dtypes",
         )
+
+
+def _check_asked_once(asked: Iterable[Message]) -> None:
+    """Raise where a node was to be asked twice: a Byzantine one would have two rows."""
+    for node, times in Counter(message.metadata.dst_node_id for message in asked).items():
+        if times > 1:
+            raise requirement(
+                "configure_train", "ask each node once a round", f"node {node} asked {times} times",
+                "Put what a node is to do into one message",
+            )
+
+
+def _check_rule_applied(
+    run: RunState, asked: list[Message], model: ArrayRecord, before: ArrayRecord
+) -> None:
+    """Raise or warn where a model was made of replies without the rule."""
+    if run.took or not asked or model is before or run.bypassed:
+        return
+    if 2 * run.momentums > run.came:
+        raise requirement(
+            "aggregate_train", "call super().aggregate_train(...), which alone knows what to do "
+            "with momentums", "a model that was made without it", "Change the replies before you "
+            "hand them on, or the model that it returns; a rule of your own is an Aggregator",
+            error=RuntimeError,
+        )
+    run.bypassed = True
+    logger.log(
+        WARNING, "`aggregate_train` returned a model without calling that of Resam: no rule was "
+        "applied, and one Byzantine node can do anything",
+    )
 
 
 def check_unasked(replies: Iterable[Message], what: str) -> None:

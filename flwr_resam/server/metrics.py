@@ -8,6 +8,7 @@ out; what a node adds, drops, or fills with NaN is its own affair.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from logging import ERROR, WARNING
 from statistics import median_low
@@ -71,22 +72,38 @@ def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
 def evaluations(
     asked: Iterable[Message], replies: Iterable[Message], after_each: Callable[[int], None]
 ) -> list[RecordDict]:
-    """The metrics of the nodes that answered an evaluation, each once.
+    """The metrics of what nodes answered of an evaluation, of each question once.
 
     ``after_each`` is called with their number when a reply has come.
     """
     asked = list(asked)
-    matcher, found = Matcher(asked), dict[int, RecordDict]()
+    matcher, found = Matcher(asked), dict[str, RecordDict]()
     for reply in replies:
         answer = matcher.take(reply)
         if answer is not None and type(answer.content) is RecordDict:
-            found[answer.node] = kept_metrics(answer.content) or RecordDict()
+            found[answer.question] = metrics_of(answer.content, answer.node)
         elif answer is not None and type(answer.content) is Error:
             reason = printable(answer.content.reason)
             logger.log(WARNING, "\t> No evaluation by node %d: %s", answer.node, reason)
         after_each(len(found))
-    nodes = [message.metadata.dst_node_id for message in asked]
-    return [found[node] for node in nodes if node in found and node not in matcher.repeated]
+    return [
+        found[message.metadata.message_id] for message in asked
+        if message.metadata.message_id in found
+        and message.metadata.dst_node_id not in matcher.repeated
+    ]
+
+
+def most_asked(asked: Iterable[Message]) -> int:
+    """How many of the messages the node got that got most."""
+    return max(Counter(message.metadata.dst_node_id for message in asked).values(), default=0)
+
+
+def metrics_of(content: object, node: int) -> RecordDict:
+    """The metrics of a reply; none, and a line in the log, where they are a flood."""
+    metrics = kept_metrics(content)
+    if metrics is None:
+        logger.log(WARNING, "\t> Node %d sent too many metrics: dropped", node)
+    return RecordDict() if metrics is None else metrics
 
 
 def reported(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from ..errors import requirement
+from .group import Group
+from .layout import MOMENTUM_KEY
 from .records import of_kind
 
-RESERVED = "resam"  # the record that stands beside the user's
-_TRAINING, _ROUND, _BETA, _SECRET = "training", "server-round", "beta", "secret"
+RESERVED = "resam"  # the record of a reply that stands beside the user's
+_ROUND, _BETA, _SECRET = "server-round", "beta", "secret"
 _QUESTION, PARTITION = "question", "partition-id"
 
 
@@ -21,49 +25,52 @@ def stamp(messages: Iterable[Message], training: str, server_round: int) -> None
     Parameters
     ----------
     messages : iterable of Message
-        Instructions, whoever made them; several may share their content.
+        Instructions, whoever made them. Their content stays as it is: a handler of anybody's app
+        may go through all of it.
     training : str
         Names the training, so that a worker which remembers another begins anew.
     server_round : int
         From 1.
     """
-    said = ConfigRecord({_TRAINING: training, _ROUND: server_round})
     for message in messages:
-        if message.has_content() and message.content.get(RESERVED) is not said:
-            message.content[RESERVED] = said
+        group = Group.of(message.metadata.group_id)
+        message.metadata.group_id = str(
+            replace(group, training=training, server_round=server_round)
+        )
 
 
 def model_of(messages: Sequence[Message], key: str) -> ArrayRecord | None:
-    """The model that all of the messages hold under ``key``; None where they hold different ones.
+    """The model that all of the messages hold under ``key``, or else as their only ArrayRecord.
+
+    None where they hold different ones, or one of them several of other names.
 
     Raises
     ------
     LookupError
         Where there is no message with a model.
     """
-    found = [
-        message.content[key] for message in messages
-        if message.has_content() and isinstance(message.content.get(key), ArrayRecord)
-    ]
+    found: list[ArrayRecord] = []
+    for message in messages:
+        records = of_kind(message.content, ArrayRecord) if message.has_content() else {}
+        if key not in records and len(records) > 1:
+            return None
+        found += [records[key]] if key in records else records.values()
     if not found:
         raise LookupError(key)
     first = found[0]
-    assert isinstance(first, ArrayRecord)
     return first if all(each is first or each == first for each in found) else None
 
 
 def training_of(message: Message) -> str | None:
     """The training that a message is of; None where its server does not take momentum."""
-    record = message.content.get(RESERVED)
-    training = record.get(_TRAINING) if isinstance(record, ConfigRecord) else None
-    return training if isinstance(training, str) else None
+    return Group.of(message.metadata.group_id).training
 
 
 def server_round_of(message: Message) -> int:
     """The round of an instruction: as it is stamped, or as the strategy wrote it in a config."""
-    configs = of_kind(message.content, ConfigRecord)
-    stamped = [configs.pop(RESERVED)] if RESERVED in configs else []
-    for config in (*stamped, *configs.values()):
+    if stamped := Group.of(message.metadata.group_id).server_round:
+        return stamped
+    for config in of_kind(message.content, ConfigRecord).values():
         number = config.get(_ROUND)
         if isinstance(number, int) and number >= 1:
             return number
@@ -73,19 +80,15 @@ def server_round_of(message: Message) -> int:
     )
 
 
-def without_stamp(message: Message) -> RecordDict:
-    """Give a message a content of its own without the stamp, which no handler expects.
-
-    Returns
-    -------
-    RecordDict
-        The content that it had.
-    """
-    content = message.content
-    message.content = RecordDict(
-        {key: record for key, record in content.items() if key != RESERVED}
-    )
-    return content
+@contextmanager
+def unstamped(message: Message) -> Iterator[None]:
+    """The message with the group id that its app gave, as its handler expects it."""
+    written = message.metadata.group_id
+    message.metadata.group_id = Group.of(written).own
+    try:
+        yield
+    finally:
+        message.metadata.group_id = written  # a mod outside may look at it, or call again
 
 
 def say_beta(content: RecordDict, beta: float) -> None:
@@ -105,6 +108,13 @@ def said_beta(content: object) -> float | None:
         items = content.__dict__.get("_data") if type(content) is kind else None
         content = items.get(key) if type(items) is dict else None
     return content if type(content) is float and 0.0 <= content < 1.0 else None
+
+
+def holds_momentum(reply: object) -> bool:
+    """Whether a reply has a record of the name under which momentum comes; nothing is called."""
+    content = reply.__dict__.get("_content") if type(reply) is Message else None
+    items = content.__dict__.get("_data") if type(content) is RecordDict else None
+    return type(items) is dict and MOMENTUM_KEY in items
 
 
 def partition_question() -> RecordDict:

@@ -157,10 +157,10 @@ class Layout:
         return [e.name for e in self.entries if e.offset is None and e.dtype.kind == "f"]
 
     def is_of(self, record: ArrayRecord) -> bool:
-        """Whether a record has the names, shapes and dtypes of this one, as it says itself."""
-        return [(e.name, e.shape, str(e.dtype)) for e in self.entries] == [
-            (name, tuple(array.shape), array.dtype) for name, array in record.items()
-        ]
+        """Whether a record has the names, shapes and dtypes of this one, in whatever order."""
+        return {e.name: (e.shape, str(e.dtype)) for e in self.entries} == {
+            name: (tuple(array.shape), array.dtype) for name, array in record.items()
+        }
 
     @cached_property
     def parameters(self) -> tuple[Entry, ...]:
@@ -219,6 +219,23 @@ class Layout:
             part = vector[entry.offset : entry.offset + entry.size]
             arrays[entry.name] = pack(fitting(part, entry.dtype).reshape(entry.shape))
         return ArrayRecord(arrays)
+
+
+def same_shapes(one: ArrayRecord, other: ArrayRecord) -> bool:
+    """Whether two records hold arrays of the same names and shapes, in whatever order."""
+    first, second = (
+        {name: tuple(array.shape) for name, array in record.items()} for record in (one, other)
+    )
+    return first == second
+
+
+def is_model(record: ArrayRecord) -> bool:
+    """Whether it is one that can be aggregated."""
+    try:
+        Layout.of(record)
+    except ValueError:
+        return False
+    return True
 
 
 def _entry(name: str, array: Array, buffer: bool) -> Entry:

@@ -27,10 +27,11 @@ class Stray(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a node answered: a RecordDict, an Error, or whatever a sender put there."""
+    """What a node answered: a RecordDict, an Error, or whatever a sender put there; and to what."""
 
     node: int
     content: object
+    question: str = ""
 
 
 class Matcher:
@@ -44,10 +45,8 @@ class Matcher:
 
     Attributes
     ----------
-    answered : set of int
-        The nodes that answered.
     repeated : set of int
-        Those of them that answered more than once: what came first is to be dropped.
+        The nodes that answered a message more than once: what came first is to be dropped.
     strays : list of Stray
         The messages set aside, the first thousand of them.
     """
@@ -55,7 +54,7 @@ class Matcher:
     def __init__(self, asked: Iterable[Message]) -> None:
         self._asked = list(asked)
         self._open: dict[str, int] = {}
-        self.answered: set[int] = set()
+        self._answered: set[str] = set()
         self.repeated: set[int] = set()
         self.strays: list[Stray] = []
 
@@ -76,11 +75,12 @@ class Matcher:
             pass  # the SuperLink's word that the node is gone or too late
         elif source != node:
             self._stray(source, f"answered for node {node}")
-        elif node in self.answered:
+        elif answered in self._answered:
             self.repeated.add(node)
         else:
-            self.answered.add(node)
-            return Answer(node, reply.__dict__.get("_content") if error is None else error)
+            self._answered.add(answered)
+            content = reply.__dict__.get("_content") if error is None else error
+            return Answer(node, content, answered)
         return None
 
     def _stray(self, node: int, reason: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from .flower import number_message
-
-_SEALED = "resam-"
+from .group import Group
 
 
 def seal(message: Message) -> None:
@@ -18,9 +18,9 @@ def seal(message: Message) -> None:
     Over the network the id is a hash of the message's own fields, and whoever can guess them
     can answer in the receiver's name. A secret in the group id is seen by the receiver alone.
     """
-    group = message.metadata.group_id
-    if not group.startswith(_SEALED):
-        message.metadata.group_id = f"{_SEALED}{secrets.token_hex(16)}{group and '-'}{group}"
+    group = Group.of(message.metadata.group_id)
+    if not group.secret:
+        message.metadata.group_id = str(replace(group, secret=secrets.token_hex(16)))
     number_message(message)
 
 

@@ -26,12 +26,14 @@ def update_of(
     ValueError
         If what came back is not the model that was sent, trained: other names, shapes or dtypes.
     """
-    if set(local) != set(sent):
+    # Apps leave counters out, such as `num_batches_tracked`; the server keeps its own.
+    missing = {name for name in sent if name not in local and unpack(sent[name]).dtype.kind != "f"}
+    if set(local) | missing != set(sent):
         raise requirement(
             "reply", "hold the arrays that were sent", _names_apart(set(sent), set(local)),
             "Return the whole state of the model that came in, under the same names",
         )
-    return {name: _difference(name, sent[name], local[name]) for name in sent}
+    return {name: _difference(name, sent[name], local[name]) for name in sent if name in local}
 
 
 def _names_apart(sent: set[str], local: set[str]) -> str:

@@ -97,7 +97,9 @@ def test_a_model_of_another_order_and_dtype_is_spoilt_too(kind, key):
     layout = Layout.of(record(**model))
     made = BAD_REPLIES[kind].content(honest(model, key).content)
     found = read_reply(made, 7, layout, layout.views(record(**model)))
-    if kind not in ("array added", "float16"):
+    if kind == "array missing":  # the first one, a counter here, of which the server keeps its own
+        assert not isinstance(found, Rejection)
+    elif kind not in ("array added", "float16"):
         assert isinstance(found, Rejection) == (BAD_REPLIES[kind].verdict is not Verdict.ROW)
 
 

@@ -126,7 +126,7 @@ def test_a_model_in_other_dtypes_keeps_the_optimiser_going(caplog):
         for made in (Resam, Half)
     ]
     np.testing.assert_allclose(*ends, rtol=1e-3)
-    assert "a model of other shapes or dtypes" in caplog.text
+    assert "a model of other dtypes" in caplog.text
 
 
 def test_messages_of_ones_own_are_sent_whatever_the_fraction():
@@ -367,13 +367,13 @@ def test_a_mod_outside_may_call_again_and_read_what_was_sent():
 
     def again(message, context, call_next):
         first = call_next(message, context)
-        seen.append(("resam" in message.content, "momentum" in first.content))
+        seen.append((set(message.content), "momentum" in first.content))
         return call_next(message, context)
 
     result = Resam(1, fraction_evaluate=0.0).start(
         InProcessGrid(app(again, momentum_mod(0.0)), NODES), model(), num_rounds=1
     )
-    assert seen == [(True, True)] * NODES
+    assert seen == [({"arrays", "config"}, True)] * NODES
     assert result.train_metrics_clientapp[1]["n-momentum"] == NODES
 
 

@@ -117,11 +117,11 @@ def test_an_auditor_comes_to_the_same_model(federation, tmp_path, rule):
     assert len(set(hashes)) == 3
     for number, (asked, replies) in enumerate(grid.rounds, start=1):
         auditor = Resam(**settings)
-        auditor._run.sent(models[number - 1], asked, auditor.settings)
+        auditor._resam_run.sent(models[number - 1], asked, auditor.settings)
         model, _ = auditor.aggregate_train(number, replies)
         assert model_hash(model) == hashes[number - 1]
         liar = Resam(**settings | {"learning_rate": 0.4})
-        liar._run.sent(models[number - 1], asked, liar.settings)
+        liar._resam_run.sent(models[number - 1], asked, liar.settings)
         assert model_hash(liar.aggregate_train(number, replies)[0]) != hashes[number - 1]
 
 

@@ -353,7 +353,7 @@ def test_too_few_evaluation_replies_report_nothing(caplog):
         return accuracy(0.5)
 
     assert not evaluated(evaluating(reply))
-    assert "Too few nodes answered" in caplog.text
+    assert "No metrics of the nodes: more than 2f must report them" in caplog.text
 
 
 def test_a_users_function_that_a_liar_makes_raise_ends_nothing(mail, caplog):

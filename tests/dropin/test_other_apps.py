@@ -1,0 +1,303 @@
+"""Apps that people wrote for FedAvg, and what Resam and the mod do with them."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp.strategy import FedAvg
+from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
+
+from flwr_resam import InProcessGrid, Resam, momentum_mod
+from flwr_resam.server.metrics import most_asked
+from tests.dropin.test_overridden import NODES, answer, app, both, end, model
+
+MOD = momentum_mod(0.0)
+
+
+def started(strategy, client, rounds=4, initial=None):
+    return strategy.start(InProcessGrid(client, NODES), initial or model(), num_rounds=rounds)
+
+
+class OwnAverage:
+    def aggregate_train(self, server_round, replies):
+        contents = [reply.content for reply in replies]
+        return aggregate_arrayrecords(contents, "num-examples"), MetricRecord()
+
+
+class ByName:
+    def aggregate_train(self, server_round, replies):
+        return FedAvg.aggregate_train(self, server_round, replies)
+
+
+@pytest.mark.parametrize("mixin", [OwnAverage, ByName])
+def test_momentum_that_another_aggregation_would_take_for_weights_ends_the_run(mixin):
+    _, resam = both(mixin)
+    with pytest.raises(RuntimeError, match=r"`aggregate_train` must call super\(\).aggregate_train"):
+        started(resam, app(MOD))
+
+
+@pytest.mark.parametrize("mixin", [OwnAverage, ByName])
+def test_weights_that_another_aggregation_averages_are_said_to_be_unprotected_once(mixin, caplog):
+    fedavg, resam = both(mixin)
+    np.testing.assert_allclose(end(resam, app()), end(fedavg, app()))
+    assert caplog.text.count("no rule was applied") == 1
+
+
+def test_an_aggregation_that_keeps_the_model_in_some_rounds_is_nobodys_affair(caplog):
+    class Pauses(Resam):
+        def aggregate_train(self, server_round, replies):
+            if server_round == 2:
+                list(replies)
+                return None, None
+            return super().aggregate_train(server_round, replies)
+
+    result = started(Pauses(1, fraction_evaluate=0.0), app(MOD))
+    np.testing.assert_allclose(result.arrays["w"].numpy(), 1 - 0.5**3)
+    assert "no rule" not in caplog.text
+
+
+def altered(key):
+    class Altered:
+        """Sends what the model would be in quarters, under a name of its own."""
+
+        def configure_train(self, server_round, arrays, config, grid):
+            config["server-round"] = server_round
+            rounded = (np.round(arrays["w"].numpy() * 4) / 4).astype(np.float32)
+            content = RecordDict({key: ArrayRecord({"w": Array(rounded)}), "cfg": config})
+            return [Message(content, node, "train") for node in grid.get_node_ids()]
+
+    return Altered
+
+
+def first_record(message, context):
+    (arrays,) = message.content.array_records.values()
+    weights = arrays["w"].numpy()
+    return answer(message, weights - (0.5 * (weights - 0.9)).astype(weights.dtype))
+
+
+@pytest.mark.parametrize("key", ["arrays", "model"])
+def test_the_step_is_taken_from_the_model_that_was_sent_by_whatever_name(key):
+    fedavg, resam = both(altered(key))
+    expected = end(fedavg, app(handler=first_record))
+    np.testing.assert_allclose(end(resam, app(MOD, handler=first_record)), expected, rtol=1e-6)
+
+
+def test_what_is_sent_a_second_time_asks_for_weights():
+    """A strategy that sends the round's content again averages what comes as weights."""
+    kept = []
+
+    class Twice(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            self.grid, asked = grid, list(super().configure_train(server_round, arrays, config, grid))
+            self.again = [Message(m.content, m.metadata.dst_node_id, "train") for m in asked]
+            return asked
+
+        def aggregate_train(self, server_round, replies):
+            made = super().aggregate_train(server_round, replies)
+            kept.extend(self.grid.send_and_receive(self.again))
+            return made
+
+    started(Twice(1, fraction_evaluate=0.0), app(MOD), rounds=1)
+    assert [list(reply.content.array_records) for reply in kept] == [["arrays"]] * NODES
+
+
+@pytest.mark.parametrize("name", ["_construct_messages", "_check_and_log_replies"])
+@pytest.mark.parametrize("bases", [(Resam,), (type("Custom", (FedAvg,), {}), Resam)])
+def test_hooks_that_are_never_called_are_refused_wherever_they_stand(name, bases):
+    if len(bases) > 1:
+        bases = (type("Custom", (FedAvg,), {name: lambda self: None}), Resam)
+    with pytest.raises(TypeError, match=f"override methods that Resam calls. Found {name}"):
+        type("Mine", bases, {name: lambda self: None} if len(bases) == 1 else {})
+
+
+def test_a_node_that_is_asked_twice_has_two_answers_of_an_evaluation():
+    class Twice(Resam):
+        def configure_evaluate(self, server_round, arrays, config, grid):
+            content = RecordDict({"arrays": arrays, "config": config})
+            self._resam_run.questions = [
+                Message(content, node, "evaluate") for node in grid.get_node_ids() for _ in range(2)
+            ]
+            return self._resam_run.questions
+
+    result = started(Twice(3), app(), rounds=1)
+    assert result.evaluate_metrics_clientapp[1]["accuracy"] == 0.5
+    questions = [Message(RecordDict(), node, "evaluate") for node in (2, 2, 3)]
+    assert most_asked(questions) == 2
+    assert most_asked([]) == 0
+
+
+def test_a_node_that_is_asked_to_train_twice_is_refused():
+    class Twice(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            content = RecordDict({"arrays": arrays, "config": config})
+            return [Message(content, node, "train") for node in [2, 2, 3, 4]]
+
+    with pytest.raises(ValueError, match=r"ask each node once a round\. Found node 2 asked 2 times"):
+        started(Twice(1), app())
+
+
+@pytest.mark.parametrize("mods", [(), (MOD,)])
+def test_a_handler_may_go_through_all_that_it_is_sent(mods):
+    def handler(message, context):
+        (config,) = message.content.config_records.values()
+        arrays, same = message.content.values()
+        assert same is config
+        assert set(config) == {"server-round"}
+        assert isinstance(arrays, ArrayRecord)
+        return first_record(message, context)
+
+    result = started(Resam(1, fraction_evaluate=0.0), app(*mods, handler=handler), rounds=1)
+    assert result.train_metrics_clientapp[1]["n-valid"] == NODES
+
+
+def test_a_group_id_of_the_apps_own_reaches_the_handler():
+    seen = []
+
+    class Grouped(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            for message in (asked := super().configure_train(server_round, arrays, config, grid)):
+                message.metadata.group_id = str(server_round)
+            return asked
+
+    def handler(message, context):
+        seen.append(int(message.metadata.group_id))
+        return first_record(message, context)
+
+    result = started(Grouped(1, fraction_evaluate=0.0), app(MOD, handler=handler), rounds=2)
+    assert seen == [1] * NODES + [2] * NODES
+    assert result.train_metrics_clientapp[2]["n-momentum"] == NODES
+
+
+def test_a_strategy_may_keep_the_whole_model_and_send_a_part():
+    class Part:
+        def configure_train(self, server_round, arrays, config, grid):
+            self.frozen = arrays["backbone"]
+            part = ArrayRecord({"w": arrays["w"]})
+            return super().configure_train(server_round, part, config, grid)
+
+        def aggregate_train(self, server_round, replies):
+            part, metrics = super().aggregate_train(server_round, replies)
+            return ArrayRecord({"backbone": self.frozen, "w": part["w"]}), metrics
+
+    whole = ArrayRecord({"backbone": Array(np.ones(5, np.float32)), **model()})
+    fedavg, resam = both(Part)
+    expected = started(fedavg, app(), initial=whole).arrays
+    result = started(resam, app(MOD), initial=whole)
+    assert set(result.arrays) == {"backbone", "w"}
+    np.testing.assert_allclose(result.arrays["w"].numpy(), expected["w"].numpy())
+    assert result.train_metrics_clientapp[4]["n-momentum"] == NODES
+
+
+def test_names_that_authors_give_are_theirs():
+    class Mine(Resam):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self._run = "wandb's"
+
+        def _aggregate(self):
+            raise AssertionError
+
+        _messages = _skip = _median = _aggregate
+
+    strategy = Mine(1)
+    result = started(strategy, app(MOD))
+    np.testing.assert_allclose(result.arrays["w"].numpy(), 1 - 0.5**4)
+    assert result.evaluate_metrics_clientapp[4]["accuracy"] == 0.5
+    assert strategy._run == "wandb's"
+
+
+def test_a_class_attribute_changes_as_little_as_with_fedavg():
+    class Half(Resam):
+        fraction_train = 0.5
+
+    strategy = Half(1, fraction_evaluate=0.0, min_available_nodes=NODES)
+    assert started(strategy, app(), rounds=1).train_metrics_clientapp[1]["n-asked"] == NODES
+
+
+@pytest.mark.parametrize("mods", [(), (MOD,)])
+def test_counters_may_be_left_out_of_a_reply_and_stay_the_servers(mods):
+    initial = ArrayRecord({**model(), "num_batches_tracked": Array(np.array(7))})
+    result = started(Resam(1, fraction_evaluate=0.0), app(*mods), initial=initial)
+    np.testing.assert_allclose(result.arrays["w"].numpy(), 1 - 0.5**4)
+    assert result.arrays["num_batches_tracked"].numpy() == 7
+
+
+@pytest.mark.parametrize("mods", [(), (MOD,)])
+def test_what_was_not_sent_is_not_taken_in_place_of_a_counter(mods):
+    initial = ArrayRecord({**model(), "n": Array(np.array(7))})
+
+    def handler(message, context):
+        weights = message.content["arrays"]["w"]
+        record = ArrayRecord({"w": weights, "other": Array(np.array(1))})
+        return Message(RecordDict({"arrays": record}), reply_to=message)
+
+    strategy = Resam(1, fraction_evaluate=0.0, max_skipped_rounds=1)
+    with pytest.raises(RuntimeError, match="other"):
+        started(strategy, app(*mods, handler=handler), initial=initial, rounds=1)
+
+
+def test_the_order_of_names_is_no_other_model():
+    class Sorted(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            ordered = ArrayRecord(dict(sorted(arrays.items())))
+            return super().configure_train(server_round, ordered, config, grid)
+
+    def handler(message, context):
+        arrays = message.content["arrays"]
+        moved = {name: Array(array.numpy() + step) for step, (name, array) in zip(
+            (np.float32(1), np.float32(2)), sorted(arrays.items()), strict=True
+        )}
+        return Message(RecordDict({"arrays": ArrayRecord(moved)}), reply_to=message)
+
+    initial = ArrayRecord({"z": Array(np.zeros(2, np.float32)), "a": Array(np.zeros(2, np.float32))})
+    result = started(Sorted(1, fraction_evaluate=0.0), app(MOD, handler=handler), 3, initial)
+    assert result.train_metrics_clientapp[3]["n-momentum"] == NODES
+    np.testing.assert_allclose(result.arrays["a"].numpy(), 3)
+    np.testing.assert_allclose(result.arrays["z"].numpy(), 6)
+
+
+def test_an_instruction_may_hold_more_than_the_model():
+    class Controlled:
+        def configure_train(self, server_round, arrays, config, grid):
+            content = RecordDict({
+                "arrays": arrays, "control": ArrayRecord({"c": Array(np.ones(2, np.float32))}),
+                "config": ConfigRecord({"server-round": server_round}),
+            })
+            return [Message(content, node, "train") for node in grid.get_node_ids()]
+
+    fedavg, resam = both(Controlled)
+    np.testing.assert_allclose(end(resam, app(MOD)), end(fedavg, app()), rtol=1e-6)
+
+
+def test_a_reply_that_could_be_to_either_record_is_told_so():
+    class Controlled(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            asked = super().configure_train(server_round, arrays, config, grid)
+            asked[0].content["control"] = model()
+            return asked
+
+    def handler(message, context):
+        record = ArrayRecord({"w": message.content["arrays"]["w"]})
+        return Message(RecordDict({"mine": record}), reply_to=message)
+
+    with pytest.raises(RuntimeError, match="name its ArrayRecord as the model is named"):
+        started(
+            Controlled(1, fraction_evaluate=0.0, max_skipped_rounds=1),
+            app(MOD, handler=handler), rounds=1,
+        )
+
+
+def test_a_flood_of_metrics_in_an_evaluation_is_said(caplog):
+    client = ClientApp()
+
+    @client.train()
+    def train(message, context):
+        return first_record(message, context)
+
+    @client.evaluate()
+    def evaluate(message, context):
+        metrics = MetricRecord({"roc": [0.5] * 200_000})
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    started(Resam(1), client, rounds=1)
+    assert caplog.text.count("sent too many metrics: dropped") == NODES
