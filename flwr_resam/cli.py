@@ -22,6 +22,7 @@ from .errors import requirement
 from .parse import parse_rule
 from .plugins import load as load_plugins
 from .preaggregators import PREAGGREGATORS
+from .report import no_rounds
 from .report import report as write_report
 from .resilience import (
     Criterion,
@@ -232,6 +233,8 @@ def report(
     try:
         if html is not None or json:
             seen = view(folder)
+            if not seen.nodes:  # `watch` shows a run to come; here it is a wrong folder
+                raise no_rounds(folder)
             if html is not None:
                 html.write_text(page(seen), encoding="utf-8")
                 Console(stderr=True).print(f"Page {html}", markup=False, soft_wrap=True)

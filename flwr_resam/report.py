@@ -160,10 +160,15 @@ def report(folder: Path, console: Console | None = None) -> list[Conduct]:
 
 def _lines(folder: Path) -> list[Line]:
     lines = read_ledger(folder)
-    if lines:
-        return lines
+    if not lines:
+        raise no_rounds(folder)
+    return lines
+
+
+def no_rounds(folder: Path) -> Exception:
+    """The error for a folder in whose ledger is nothing to report; it names runs inside."""
     inside = ", ".join(f"`{path.parent}`" for path in sorted(folder.glob(f"*/{LEDGER}"))[:3])
-    raise requirement(
+    return requirement(
         "folder", f"hold a {LEDGER} with at least one round", f"`{folder}`",
         f"Give the folder of one run, such as {inside}" if inside else
         "Give the `output_dir` of a strategy, as in Resam(output_dir=...)",

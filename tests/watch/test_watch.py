@@ -159,6 +159,17 @@ def test_the_command_writes_a_page_and_json_and_ends_with_a_code_of_its_own(tmp_
     assert "<!doctype html>" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.parametrize("form", [["--json"], ["--html"], ["--json", "--html"], []])
+def test_a_wrong_folder_is_an_error_in_every_form_and_nothing_is_written(tmp_path, form):
+    page = tmp_path / "page.html"
+    words = [word for option in form for word in ([option, str(page)] if option == "--html" else [option])]
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "typo"), *words])
+    assert done.exit_code == 2
+    assert "must hold a ledger.jsonl with at least one round" in done.stderr
+    assert done.stdout == ""
+    assert not page.exists()
+
+
 def browser():
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
