@@ -268,10 +268,9 @@ class Saver:
             ))
         except OSError as error:
             logger.log(
-                ERROR, "No checkpoint after round %d, and no more later; the run goes on: %s",
-                number, error,
+                ERROR, "No checkpoint after round %d; the run goes on, and tries again when the "
+                "next is due: %s", number, error,
             )
-            self._every = 0
 
 
 def _what_a_run_depends_on(settings: Settings, layout: Layout) -> dict[str, str]:

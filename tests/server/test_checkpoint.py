@@ -388,6 +388,22 @@ def test_the_two_newest_of_every_so_many_rounds_are_kept(tmp_path, every, rounds
     assert [load(path).round for path in list_checkpoints(tmp_path)] == kept
 
 
+def test_a_disk_that_is_full_for_a_while_costs_the_checkpoints_of_that_while_only(tmp_path, monkeypatch, caplog):
+    save, rounds = checkpoint.save, []
+
+    def full_once(folder, found):
+        rounds.append(found.round)
+        if found.round == 2:
+            raise OSError(28, "No space left on device")
+        return save(folder, found)
+
+    monkeypatch.setattr(checkpoint, "save", full_once)
+    train(tmp_path, 4)
+    assert rounds == [1, 2, 3, 4]
+    assert [load(path).round for path in list_checkpoints(tmp_path)] == [4, 3]
+    assert caplog.text.count("No checkpoint after round") == 1
+
+
 def test_the_format_of_another_version_is_named(tmp_path):
     train(tmp_path, 1)
     (path,) = list_checkpoints(tmp_path)
