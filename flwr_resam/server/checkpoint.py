@@ -114,7 +114,7 @@ def load(path: Path) -> Checkpoint:
                 raise CheckpointError(
                     f"`{path}` must be of the format {_FORMAT}. Found "
                     f"{printable(found) if found else 'a file of something else'}. Resume with the "
-                    "version of flwr-resam that wrote it, or begin anew in another folder."
+                    "version of flwr-resam that wrote it."
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.get("sha256") != _digest(metadata["content"], arrays):
@@ -151,8 +151,8 @@ def load_newest(folder: Path, settings: dict[str, str]) -> Checkpoint | None:
                 "away to resume from it."
             ) from error
         raise CheckpointError(
-            f"{error} No older checkpoint in `{folder}` is good. Start without `resume`, or with "
-            "the settings of the checkpoint."
+            f"{error} No older checkpoint in `{folder}` is good; a run that begins anew needs "
+            "another folder."
         ) from error
 
 
@@ -176,7 +176,8 @@ def _checked(checkpoint: Checkpoint, path: Path, settings: dict[str, str]) -> Ch
         found = checkpoint.settings.get(name)
         if found != value:
             raise CheckpointError(
-                f"`{path}` is of another run: its `{name}` is {found}, that of this run {value}."
+                f"`{path}` is of another run: its `{name}` is {found}, that of this run {value}. "
+                "Resume with the settings of the checkpoint."
             )
     return checkpoint
 

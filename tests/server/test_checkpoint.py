@@ -424,6 +424,17 @@ def test_where_no_older_one_is_good_the_error_says_so(tmp_path):
         train(tmp_path, 3, resume=True)
 
 
+def test_what_an_error_of_other_settings_says_to_do_can_be_done(tmp_path):
+    train(tmp_path / "old", 2)
+    with pytest.raises(CheckpointError) as told:
+        train(tmp_path / "old", 3, resume=True, seed=4)
+    assert "Resume with the settings of the checkpoint" in str(told.value)
+    assert "a run that begins anew needs another folder" in str(told.value)
+    assert "ithout `resume`" not in str(told.value)
+    train(tmp_path / "old", 3, resume=True)
+    train(tmp_path / "other", 3, seed=4)
+
+
 def test_skipped_rounds_are_counted_over_a_resumption(tmp_path):
     """The first process skips two of the three rounds that may be skipped, the next one the third."""
     def start(rounds, resume):
