@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from logging import ERROR, WARNING
@@ -30,7 +30,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..errors import LARGEST, real, requirement
 from ..json_lines import read_json_lines, rewrite_lines
 from ..rows.duplicates import duplicates
 from ..rows.sums import distances
@@ -41,6 +41,7 @@ from .intake import Intake
 LEDGER = "ledger.jsonl"
 _LOCK = ".lock"
 _STATUS = ("valid", "rejected", "silent", "unasked")
+_FARTHEST = 1e300  # distances are cut off there
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,36 @@ def _read(folder: Path) -> list[Line]:
     )
 
 
+def is_count(value: object) -> bool:
+    """Whether a value of a file counts something from 1, as far as JSON's numbers are exact."""
+    return type(value) is int and 1 <= value <= 2**53
+
+
+def known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataclass takes of a file's line; a newer version may have written more."""
+    names = kind.__dataclass_fields__
+    return {name: value for name, value in found.items() if name in names}
+
+
 def _line(found: dict[str, Any]) -> Line:
-    found |= {key: int(found[key]) for key in ("node", "twin") if key in found}
-    line = Line(**found)
-    if line.round < 1 or line.node < 0 or line.status not in _STATUS:
+    nodes = {key: _node(found[key]) for key in ("node", "twin") if key in found}
+    line = Line(**known(Line, found | nodes))
+    if not (
+        is_count(line.round) and is_count(line.run) and line.status in _STATUS
+        and (line.reason is None or type(line.reason) is str)
+        and (line.weight is None or abs(real(line.weight)) <= LARGEST)
+        and (line.distance is None or abs(real(line.distance)) <= _FARTHEST)
+    ):
         raise ValueError(found)
     return line
+
+
+def _node(value: object) -> int:
+    """A node's id, which this program writes as text."""
+    node = int(value) if type(value) is str else value
+    if type(node) is not int or node < 0:
+        raise ValueError(value)
+    return node
 
 
 def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> list[Line]:
@@ -201,7 +226,7 @@ def _over_median(lengths: NDArray[np.float64]) -> list[float | None]:
     if median == 0.0:
         return [None] * len(lengths)
     with np.errstate(over="ignore"):
-        return [float(ratio) for ratio in np.minimum(lengths / median, 1e300)]
+        return [float(ratio) for ratio in np.minimum(lengths / median, _FARTHEST)]
 
 
 def _json(line: Line) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
+from ..errors import real
 from ..json_lines import read_json_lines, rewrite_lines
 from ..wire.flower import logger
 from ..wire.npy import unpack
 from .gate import printable
-from .ledger import Line, appended
+from .ledger import Line, appended, is_count, known
 
 ROUNDS = "rounds.jsonl"
 
@@ -66,7 +67,7 @@ class RoundReport:
             f"{group}/{key}": value
             for group, metrics in groups.items()
             for key, value in metrics.items()
-            if type(value) in (int, float) and math.isfinite(value)
+            if type(value) in (int, float) and math.isfinite(real(value))
         }
 
 
@@ -146,9 +147,13 @@ def _read(folder: Path) -> list[RoundReport]:
 
 
 def _report(found: Mapping[str, Any]) -> RoundReport:
-    report = RoundReport(**{**found, "nodes": ()})
+    report = RoundReport(**known(RoundReport, {**found, "nodes": ()}))
     groups = (report.train, report.evaluate, report.server)
-    if report.round < 1 or report.run < 1 or any(type(group) is not dict for group in groups):
+    if not (
+        is_count(report.round) and is_count(report.run)
+        and all(type(group) is dict for group in groups)
+        and math.isfinite(real(report.seconds)) and type(report.model) is str
+    ):
         raise ValueError(found)
     return report
 

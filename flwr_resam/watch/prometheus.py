@@ -22,7 +22,7 @@ def exposition(view: View) -> bytes:
             'pip install "flwr-resam[watch]"', error=ImportError,
         ) from error
     registry = CollectorRegistry()
-    Gauge("resam_round", "Rounds that are over", registry=registry).set(len(view.rounds))
+    Gauge("resam_round", "Rounds that are over", registry=registry).set(max(view.rounds, default=0))
     metric = Gauge("resam_metric", "Last value of a metric", ["name"], registry=registry)
     for name, values in view.series.items():
         known = [value for value in values if value is not None]

@@ -75,10 +75,7 @@ def application(folder: Path) -> Starlette:
         return Response(html(seen, live=True), media_type="text/html", headers=_HEADERS)
 
     async def newest(request: Request) -> Response:
-        try:
-            tag, seen = await run_in_threadpool(reader.read)
-        except ValueError as error:
-            return PlainTextResponse(str(error), status_code=500)
+        tag, seen = await run_in_threadpool(reader.read)
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304)
         return Response(
@@ -94,6 +91,9 @@ def application(folder: Path) -> Starlette:
         own = request.url.path == "/page.js"
         return Response(script() if own else drawing, media_type="text/javascript")
 
+    async def told(_: Request, error: Exception) -> Response:
+        return PlainTextResponse(str(error), status_code=500)
+
     return Starlette(
         routes=[
             Route("/", page), Route("/data.json", newest), Route("/metrics", metrics),
@@ -103,6 +103,7 @@ def application(folder: Path) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
             Middleware(GZipMiddleware, minimum_size=10_000),
         ],
+        exception_handlers=dict.fromkeys((ValueError, OSError, ImportError), told),
     )
 
 

@@ -23,7 +23,7 @@ class View:
     folder : str
         Its name.
     rounds : list of int
-        The rounds that are over.
+        The rounds that are over, as far as the files have them.
     series : dict of str to list
         Single numbers by round, None where a round has none: ``server/accuracy``,
         ``train/f-effective`` and so on.
@@ -57,12 +57,16 @@ def view(folder: Path) -> View:
         For a line that can't be read.
     """
     lines, reports = read_ledger(folder), read_rounds(folder)
-    last = max([line.round for line in lines] + [report.round for report in reports], default=0)
-    rounds = list(range(1, last + 1))
+    # In the first round of a new run one file may still end with the run before.
+    run = max([line.run for line in lines] + [report.run for report in reports], default=1)
+    lines = [line for line in lines if line.run == run]
+    reports = [report for report in reports if report.run == run]
+    rounds = sorted({line.round for line in lines} | {report.round for report in reports})
+    column = {number: index for index, number in enumerate(rounds)}
     series: dict[str, list[float | None]] = {}
     for report in reports:
         for key, value in report.numbers().items():
-            series.setdefault(key, [None] * last)[report.round - 1] = value
+            series.setdefault(key, [None] * len(rounds))[column[report.round]] = value
     found = conducts(lines)
     names = short_names([each.node for each in found])
     nodes = [
@@ -73,16 +77,18 @@ def view(folder: Path) -> View:
     ]
     return View(
         folder.resolve().name, rounds, series, nodes,
-        _cells(lines, [each.node for each in found], last),
+        _cells(lines, [each.node for each in found], column),
     )
 
 
-def _cells(lines: list[Line], order: list[int], last: int) -> list[list[float | None]]:
+def _cells(
+    lines: list[Line], order: list[int], columns: dict[int, int]
+) -> list[list[float | None]]:
     place = {node: index for index, node in enumerate(order)}
     valid = Counter(line.round for line in lines if line.status == "valid")
-    cells: list[list[float | None]] = [[None] * last for _ in order]
+    cells: list[list[float | None]] = [[None] * len(columns) for _ in order]
     for line in lines:
-        row, column = cells[place[line.node]], line.round - 1
+        row, column = cells[place[line.node]], columns[line.round]
         if line.status in ("rejected", "unasked"):
             row[column] = REJECTED
         elif line.status == "silent":

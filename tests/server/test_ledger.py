@@ -246,7 +246,7 @@ def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
 def test_the_report_fits_80_columns_and_names_whole_ids(tmp_path, monkeypatch):
     ids = [2**63 - 7, 2**62 + 5, 11]
     lines = [
-        {"round": number, "node": str(node), "status": "valid", "weight": node == 11, "distance": 2.0}
+        {"round": number, "node": str(node), "status": "valid", "weight": float(node == 11), "distance": 2.0}
         for number in (1, 2) for node in ids
     ]
     (tmp_path / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -286,7 +286,11 @@ def test_a_folder_of_runs_names_three_of_them(tmp_path):
     ("wrong", "good"),
     [
         ({"round": 0}, {"round": 1}), ({"node": "-1"}, {"node": "0"}),
-        ({"status": "odd"}, {"status": "unasked"}), ({"node": "x"}, {}), ({"more": 1}, {}),
+        ({"status": "odd"}, {"status": "unasked"}), ({"node": "x"}, {}), ({"node": 3.5}, {"node": 3}),
+        ({"round": 1.5}, {}), ({"round": "1"}, {}), ({"round": True}, {}), ({"round": 2**53 + 1}, {"round": 2**53}),
+        ({"weight": "x"}, {"weight": 0.5}), ({"weight": float("nan")}, {"weight": None}), ({"weight": [1]}, {}),
+        ({"weight": 10**400}, {"weight": 1}), ({"weight": 1e300}, {}), ({"distance": float("inf")}, {"distance": 1e300}),
+        ({"reason": 5}, {"reason": "late"}), ({"run": 1.0}, {"run": 1}), ({"run": 0}, {}), ({"twin": 2.0}, {"twin": "2"}),
     ],
 )
 def test_a_line_that_is_none_of_a_ledger_is_refused(tmp_path, wrong, good):
@@ -297,6 +301,11 @@ def test_a_line_that_is_none_of_a_ledger_is_refused(tmp_path, wrong, good):
     (tmp_path / LEDGER).write_text(json.dumps({**line, **wrong}) + "\n" + last)
     with pytest.raises(ValueError, match="one node in one round"):
         read_ledger(tmp_path)
+
+
+def test_what_a_newer_version_adds_to_a_line_is_passed_over(tmp_path):
+    (tmp_path / LEDGER).write_text('{"round": 1, "node": "3", "status": "silent", "site": "north"}\n')
+    assert read_ledger(tmp_path) == [Line(1, 3, "silent")]
 
 
 def lines_of(ledger_folder):

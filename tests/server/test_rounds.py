@@ -73,14 +73,24 @@ def test_what_is_not_finite_is_text_that_no_one_takes_for_a_number(federation, t
     assert "server/loss" not in read_rounds(tmp_path)[0].numbers()
 
 
-def test_a_line_that_is_no_round_is_named(tmp_path):
-    (tmp_path / ROUNDS).write_text('{"round": 0}\n')
+@pytest.mark.parametrize("wrong", [
+    {"round": 0}, {"round": 1.5}, {"round": "1"}, {"round": 10**400}, {"run": 0}, {"run": "x"}, {"train": []},
+    {"seconds": "x"}, {"seconds": float("nan")}, {"model": 1},
+])
+def test_a_line_that_is_no_round_is_named(tmp_path, wrong):
+    (tmp_path / ROUNDS).write_text(json.dumps({"round": 1, **wrong}) + "\n")
     with pytest.raises(ValueError, match="line 1"):
         read_rounds(tmp_path)
 
 
+def test_what_a_newer_version_adds_to_a_round_is_passed_over(tmp_path):
+    (tmp_path / ROUNDS).write_text('{"round": 1, "site": "north"}\n')
+    assert read_rounds(tmp_path) == [RoundReport(1)]
+
+
 def test_numbers_are_finite_single_numbers():
-    report = RoundReport(1, train={"a": 1, "b": [1.0], "c": float("inf"), "d": "x"}, evaluate={"a": 0.5})
+    train = {"a": 1, "b": [1.0], "c": float("inf"), "d": "x", "e": 10**400}
+    report = RoundReport(1, train=train, evaluate={"a": 0.5})
     assert report.numbers() == {"train/a": 1, "evaluate/a": 0.5}
 
 

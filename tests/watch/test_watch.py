@@ -18,6 +18,7 @@ from flwr_resam.cli import app
 from flwr_resam.server.ledger import LEDGER
 from flwr_resam.server.rounds import ROUNDS
 from flwr_resam.watch import html, view
+from flwr_resam.watch.prometheus import exposition
 from flwr_resam.watch.server import application
 
 ID = 2**63 - 25
@@ -65,6 +66,30 @@ def test_a_round_in_which_a_node_was_not_asked_is_empty(tmp_path):
     seen = view(tmp_path)
     place = [node["node"] for node in seen.nodes].index(str(ID + 4))
     assert seen.cells[place] == [None, None, 1.0]
+
+
+def test_a_round_of_any_number_takes_one_column(tmp_path):
+    write(tmp_path, rounds=1)
+    with (tmp_path / LEDGER).open("a") as file:
+        file.write(json.dumps({"round": 10**11, "node": str(ID), "status": "silent"}) + "\n")
+    seen = view(tmp_path)
+    assert seen.rounds == [1, 10**11]
+    assert seen.series["server/accuracy"] == [0.25, None]
+    assert [0.0, -1.0] in seen.cells
+    assert b"resam_round 1e+11" in exposition(seen)
+
+
+@pytest.mark.parametrize("newer", [LEDGER, ROUNDS])
+def test_two_runs_are_never_mixed(tmp_path, newer):
+    write(tmp_path)
+    line = {LEDGER: {"round": 1, "node": "7", "status": "silent", "run": 2},
+            ROUNDS: {"round": 1, "server": {"accuracy": 0.5}, "run": 2}}[newer]
+    with (tmp_path / newer).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    seen = view(tmp_path)
+    assert seen.rounds == [1]
+    assert [node["node"] for node in seen.nodes] == (["7"] if newer == LEDGER else [])
+    assert seen.series == ({} if newer == LEDGER else {"server/accuracy": [0.5]})
 
 
 def test_a_folder_that_a_run_will_come_to_is_an_empty_view(tmp_path):
@@ -131,11 +156,19 @@ def test_the_server_gives_the_page_its_scripts_and_newer_data(tmp_path, client):
     assert again.json()["rounds"] == [1, 2, 3, 4]
 
 
-def test_a_file_that_is_none_of_a_run_is_named_and_the_page_goes_on(tmp_path, client):
+@pytest.mark.parametrize("path", ["/", "/data.json", "/metrics"])
+def test_a_file_that_is_none_of_a_run_is_named_wherever_one_looks(tmp_path, client, path):
     (tmp_path / LEDGER).write_text('{"round": 0}\n')
-    answer = client.get("/data.json")
+    answer = client.get(path)
     assert answer.status_code == 500
     assert "line 1" in answer.text
+    (tmp_path / LEDGER).unlink()
+    (tmp_path / LEDGER).mkdir()
+    answer = client.get(path)
+    assert answer.status_code == 500
+    assert LEDGER in answer.text
+    (tmp_path / LEDGER).rmdir()
+    assert client.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "resam.internal:8765"])
