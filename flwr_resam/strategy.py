@@ -279,7 +279,10 @@ class Resam(Configured, FedAvg):
             if run.ledger is not None:
                 run.ledger.close()
         if 0 < num_rounds <= run.skipped:
-            raise quorum_lost(run.skipped, run.rejections, settings)
+            raise quorum_lost(
+                run.skipped, run.rejections, settings,
+                asked=len(run.asked), missing=run.missing, valid=run.valid,
+            )
         return result
 
     def configure_train(
@@ -352,7 +355,7 @@ class Resam(Configured, FedAvg):
             settings.aggregator, asked=expected, valid=intake.valid, malformed=intake.proven,
             f=settings.num_malicious_nodes,
         )
-        run.rejections = intake.rejections
+        run.valid, run.rejections = intake.valid, intake.rejections
         log_round(intake, expected, f, settings)
         if not run.beta_said and f is not None:
             run.beta_said = True
@@ -436,7 +439,10 @@ class Resam(Configured, FedAvg):
         logger.log(ERROR, "\t> Round skipped, the model stays")
         run.skipped += 1
         if run.skipped >= self.settings.max_skipped_rounds:
-            raise quorum_lost(run.skipped, run.rejections, self.settings)
+            raise quorum_lost(
+                run.skipped, run.rejections, self.settings,
+                asked=len(run.asked), missing=run.missing, valid=run.valid,
+            )
         return None, metrics
 
     def _resam_median(self, contents: list[RecordDict], _weighted_by: str) -> MetricRecord:

@@ -132,8 +132,24 @@ def test_too_few_valid_replies_skip_rounds_and_then_end_the_run(federation):
     strategy = quiet(num_malicious_nodes=1, min_available_nodes=4, max_skipped_rounds=3)
     with pytest.raises(QuorumLostError, match=r"3 round\(s\) in a row had too few") as lost:
         run(strategy, federation(reply, 4), rounds=9)
-    assert "4 replies were rejected, node 2: 0 array records" in str(lost.value)
+    assert "4 nodes were asked; 0 gave a row, 4 were rejected (node 2: 0 array records" in str(lost.value)
     assert [each.node for each in lost.value.rejections] == [2, 3, 4, 5]
+
+
+def test_nodes_that_leave_are_said_to_be_gone(federation):
+    class Left(GridWrapper):
+        rounds = 0
+
+        def send_and_receive(self, messages, *, timeout=None):
+            self.rounds += 1
+            return self._grid.send_and_receive(messages, timeout=timeout)
+
+        def get_node_ids(self):
+            return [] if self.rounds else self._grid.get_node_ids()
+
+    strategy = quiet(num_malicious_nodes=1, min_available_nodes=4, max_skipped_rounds=2, timeout=0.01)
+    with pytest.raises(QuorumLostError, match="0 of the 4 nodes that have to be asked were connected"):
+        run(strategy, Left(federation(lambda message, i: content(shifted(1.0)), 4)), rounds=5)
 
 
 def test_the_rows_go_by_node_and_not_by_arrival(federation):

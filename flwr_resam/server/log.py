@@ -196,14 +196,37 @@ def log_metrics(what: str, metrics: object) -> None:
     logger.log(INFO, "\t└──> %s: %s", what, line)
 
 
-def quorum_lost(skipped: int, rejections: list[Rejection], settings: Settings) -> QuorumLostError:
-    """The error that ends a run after so many rounds in a row without a quorum."""
-    reasons = [f"node {each.node}: {each.reason}" for each in rejections[:1]]
+def quorum_lost(
+    skipped: int, rejections: list[Rejection], settings: Settings, *,
+    asked: int, missing: int, valid: int,
+) -> QuorumLostError:
+    """The error that ends a run after so many rounds in a row without a quorum.
+
+    Parameters
+    ----------
+    asked, missing, valid : int
+        Of the last round: the nodes that were asked, how many fewer were connected than have to be
+        asked, and the replies that gave a row.
+    """
+    silent = asked - valid - len(rejections)
+    came = f"{asked} nodes were asked"
+    if missing:
+        came = f"{asked} of the {asked + missing} nodes that have to be asked were connected"
+    reason = "".join(f" (node {each.node}: {each.reason})" for each in rejections[:1])
+    last = (
+        f"In the last round {came}; {valid} gave a row, {len(rejections)} were rejected{reason}, "
+        f"{silent} were silent. "
+    ) if asked + missing else ""  # a resumed run may have no round left
+    cures = []
+    if rejections:
+        cures.append("mend the ClientApp of the nodes that were rejected")
+    if missing:
+        cures.append("start the nodes that are gone, and look at their network")
+    if silent:
+        cures.append("look at the silent nodes and their network, and at `timeout`")
     return QuorumLostError(
         f"{skipped} round(s) in a row had too few valid replies for `{settings.aggregator}` with "
         f"num_malicious_nodes = {settings.num_malicious_nodes}. The model is the one of the last "
-        f"good round. In the last round "
-        f"{', '.join([f'{len(rejections)} replies were rejected', *reasons])}. See the log above; "
-        "mend the ClientApp, ask more nodes or lower `num_malicious_nodes`.",
+        f"good round. {last}See the log above; {', or '.join([*cures, 'ask more nodes'])}.",
         rejections,
     )

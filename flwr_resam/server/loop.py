@@ -75,6 +75,8 @@ class RunState:
         Seconds to wait for the replies of a round.
     skipped : int
         How many rounds in a row had no quorum.
+    valid : int
+        How many replies of the last round gave a row.
     rejections : list of Rejection
         Those of the last round.
     faults : int or None
@@ -115,6 +117,7 @@ class RunState:
     deadline: Deadline = field(default_factory=Deadline)
     timeout: float = 3600.0
     skipped: int = 0
+    valid: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     faults: int | None = None
     ours: bool = False

@@ -195,15 +195,31 @@ def test_metrics_are_a_line_of_bounded_length(said):
 
 def test_a_run_that_is_given_up_says_why_and_shows_one_reply():
     rejections = [Rejection(4, "a NaN in `w`"), Rejection(5, "an infinity in `w`")]
-    lost = quorum_lost(3, rejections, Settings(2))
+    lost = quorum_lost(3, rejections, Settings(2), asked=6, missing=0, valid=4)
     assert isinstance(lost, QuorumLostError)
     assert lost.rejections == tuple(rejections)
     text = str(lost)
     assert text.startswith(
         "3 round(s) in a row had too few valid replies for `mda` with num_malicious_nodes = 2."
     )
-    assert "2 replies were rejected, node 4: a NaN in `w`. See the log above" in text
-    assert "0 replies were rejected. See" in str(quorum_lost(1, [], Settings(2)))
+    assert (
+        "In the last round 6 nodes were asked; 4 gave a row, 2 were rejected (node 4: a NaN in `w`), 0 were silent. "
+        "See the log above; mend the ClientApp of the nodes that were rejected, or ask more nodes." in text
+    )
+
+
+def test_a_run_that_lost_its_nodes_is_not_told_to_mend_its_app_or_to_tolerate_less():
+    silent = str(quorum_lost(3, [], Settings(2), asked=6, missing=0, valid=2))
+    assert "6 nodes were asked; 2 gave a row, 0 were rejected, 4 were silent." in silent
+    assert "look at the silent nodes and their network, and at `timeout`, or ask more nodes." in silent
+    gone = str(quorum_lost(3, [], Settings(2), asked=0, missing=5, valid=0))
+    assert "0 of the 5 nodes that have to be asked were connected; 0 gave a row" in gone
+    assert "start the nodes that are gone, and look at their network, or ask more nodes." in gone
+    resumed = str(quorum_lost(3, [], Settings(2), asked=0, missing=0, valid=0))
+    assert "In the last round" not in resumed
+    for text in (silent, gone, resumed):
+        assert "ClientApp" not in text
+        assert "lower" not in text
 
 
 def test_a_run_says_its_rounds_and_what_they_gave(said, federation):
