@@ -111,7 +111,8 @@ def short_names(nodes: list[int]) -> dict[int, str]:
 def report(folder: Path, console: Console | None = None) -> list[Conduct]:
     """Print the table of a run's nodes and draw ``nodes.png`` into its folder.
 
-    The table fits 80 columns. Without matplotlib there is no picture, and a line that says so.
+    The table fits 80 columns. Without matplotlib, or where the folder takes no file, there is no
+    picture, and a line that says so.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def report(folder: Path, console: Console | None = None) -> list[Conduct]:
     try:
         draw(lines, [row.node for row in rows], folder / PICTURE)
         console.print(f"Picture {folder / PICTURE}", markup=False, soft_wrap=True)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the folder may be one that its reader can't write to
         console.print(f"No picture: {error}", markup=False, soft_wrap=True)
     return rows
 

@@ -34,6 +34,7 @@ from .server.log import (
     log_round,
     log_sample,
     log_settings,
+    log_start,
     log_sunk,
     quorum_lost,
 )
@@ -264,9 +265,7 @@ class Resam(Configured, FedAvg):
             if run.ledger is not None and settings.output_dir is not None:
                 run.ledger.begin(done, resume=resume)
                 rounds = Rounds(settings.output_dir, run.ledger.run, done)
-            logger.log(
-                INFO, "Starting %s: rounds %d to %d", type(self).__name__, done + 1, num_rounds
-            )
+            log_start(type(self).__name__, done, num_rounds)
             self.summary()
             log_constants(layout)
             result = run_rounds(self, settings, run, grid, arrays, Plan(

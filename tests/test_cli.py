@@ -150,12 +150,24 @@ def test_a_damaged_ledger_is_named_with_its_line(tmp_path, line):
     assert f"line 2 of `{tmp_path / 'ledger.jsonl'}`" in result.stderr
 
 
-def test_a_report_that_can_not_be_drawn_says_why(tmp_path):
-    (tmp_path / "ledger.jsonl").write_text('{"round": 1, "node": 2, "status": "valid"}\n')
-    (tmp_path / "nodes.png").mkdir()
+@pytest.mark.parametrize(("status", "code"), [("valid", 0), ("silent", 3)])
+def test_a_report_that_can_not_be_drawn_says_why_and_is_one_all_the_same(tmp_path, status, code):
+    (tmp_path / "ledger.jsonl").write_text(f'{{"round": 1, "node": 2, "status": "{status}"}}\n')
+    (tmp_path / "nodes.png").mkdir()  # no file can be written there, as in a folder that may only be read
     result = run("report", str(tmp_path))
+    assert result.exit_code == code
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("No picture: ")
+    assert "nodes.png" in last
+
+
+def test_a_port_that_is_taken_is_said_with_a_cure(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("watch", str(tmp_path), "--port", str(port))
     assert result.exit_code == 2
-    assert "nodes.png" in result.stderr
+    assert f"`--port` must be free to listen on. Found {port} (" in result.stderr
+    assert "Give another one, or 0 for any" in result.stderr
 
 
 def test_an_audit_of_a_chain_shows_what_is_proven_of_it():

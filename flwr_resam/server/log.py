@@ -24,6 +24,17 @@ _ENOUGH = 10  # times its memory a node is to be asked in a run
 _LONGEST = 2000  # characters of a line with what nodes report
 
 
+def log_start(name: str, done: int, rounds: int) -> None:
+    """Log which rounds a strategy goes on with, or that a checkpoint is of the last or later."""
+    if 0 < done >= rounds:
+        logger.log(
+            INFO, "The checkpoint is of round %d, and num_rounds = %d: nothing is left to do",
+            done, rounds,
+        )
+    else:
+        logger.log(INFO, "Starting %s: rounds %d to %d", name, done + 1, rounds)
+
+
 def log_settings(settings: Settings, arrayrecord_key: str, configrecord_key: str) -> None:
     """Log the settings as Flower's strategies log theirs."""
     rate = settings.learning_rate

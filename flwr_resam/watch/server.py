@@ -132,7 +132,14 @@ def serve(folder: Path, port: int, ready: Callable[[str], object]) -> None:
     application_ = application(folder)
     import uvicorn
 
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise requirement(
+            "--port", "be free to listen on", f"{port} ({error.strerror})",
+            "Give another one, or 0 for any", error=OSError,
+        ) from error
+    with listener:
         ready(f"http://127.0.0.1:{listener.getsockname()[1]}/")
         config = uvicorn.Config(application_, log_level="warning", ws="none")
         uvicorn.Server(config).run(sockets=[listener])

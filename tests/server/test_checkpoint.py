@@ -378,6 +378,8 @@ def test_a_resumed_run_says_from_where_and_what_it_could_not_restore(tmp_path, c
     assert f"Resuming after round 2 from {tmp_path}" in text
     assert "No checkpoint in" not in text
     assert "begin anew" not in text
+    assert "The checkpoint is of round 2, and num_rounds = 2: nothing is left to do" in text
+    assert "Starting" not in text
     monkeypatch.setattr("flwr_resam.server.checkpoint.recall", lambda *arguments: False)
     assert "The nodes' momentums are not in the checkpoint: they begin anew" in said()
 
