@@ -1,6 +1,9 @@
 """docs/architecture.md and CONTRIBUTING.md say what is true of the tree."""
 
+import argparse
 import re
+import shlex
+import subprocess
 import sys
 import threading
 import tomllib
@@ -123,6 +126,51 @@ def test_the_walk_names_every_file_that_a_round_enters():
     walk = section("One round")
     assert len(entered) > 25
     assert sorted(name for name in entered if f"`{name}`" not in walk) == []
+
+
+def security_commands():
+    """The pytest commands of the page on security: as written, and taken apart."""
+    parser = argparse.ArgumentParser(prog="pytest")
+    parser.add_argument("-m", default="not slow")
+    parser.add_argument("-k", default="")
+    parser.add_argument("paths", nargs="+")
+    text = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
+    general = re.search(r"^(pytest .*) -k NAME$", text, re.M)[1]
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+    return {
+        span: parser.parse_args(shlex.split(f"{general} {span}" if span.startswith("-k ") else span)[1:])
+        for span in spans if span.startswith(("-k ", "pytest "))
+    }
+
+
+COLLECT = """
+import sys
+import pytest
+
+class Lister:
+    def pytest_collection_finish(self, session):
+        for item in session.items:
+            print("found", "slow" if item.get_closest_marker("slow") else "not slow", item.nodeid, sep="|")
+
+sys.exit(pytest.main(["--collect-only", "-q", "-m", "slow or not slow", *sys.argv[1:]], plugins=[Lister()]))
+"""
+
+
+def test_every_command_of_the_page_on_security_selects_a_test():
+    commands = security_commands()
+    assert len(commands) > 15
+    paths = sorted({path for command in commands.values() for path in command.paths})
+    listed = subprocess.run(
+        [sys.executable, "-c", COLLECT, *paths], cwd=PROJECT, capture_output=True, text=True, check=True,
+    ).stdout
+    tests = [line.split("|", 2)[1:] for line in listed.splitlines() if line.startswith("found|")]
+    for span, command in commands.items():
+        names = [
+            test[len(path):].lower() for speed, test in tests for path in command.paths
+            if test.startswith(path) and speed in command.m.split(" or ")
+        ]
+        for word in command.k.split(" or "):
+            assert any(word in name for name in names), f"`{word}` of `{span}`"
 
 
 def test_every_name_is_spelt_out():
