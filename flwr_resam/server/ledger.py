@@ -42,6 +42,7 @@ LEDGER = "ledger.jsonl"
 _LOCK = ".lock"
 _STATUS = ("valid", "rejected", "silent", "unasked")
 _FARTHEST = 1e300  # distances are cut off there
+ROUNDS = "rounds.jsonl"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Ledger:
         """
         path = self._folder / LEDGER
         lines = _read(self._folder)
-        last = max((line.run for line in lines), default=0)
+        last = max([line.run for line in lines] + _runs_of_rounds(self._folder), default=0)
         self.run = last if resume and done and last else last + 1
         kept = [line for line in lines if line.run < self.run or line.round <= done]
         if len(kept) < len(lines):
@@ -183,6 +184,14 @@ def _node(value: object) -> int:
     if type(node) is not int or node < 0:
         raise ValueError(value)
     return node
+
+
+def _runs_of_rounds(folder: Path) -> list[int]:
+    """The runs that the other file names: where the ledger was removed, they were there, too."""
+    return read_json_lines(
+        folder / ROUNDS, lambda found: int(dict(found).get("run", 1)), "one round",
+        "Remove that line, or the file: no run needs it",
+    )
 
 
 def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> list[Line]:

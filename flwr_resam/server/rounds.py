@@ -19,9 +19,9 @@ from ..json_lines import read_json_lines, rewrite_lines
 from ..wire.flower import logger
 from ..wire.npy import unpack
 from .gate import printable
-from .ledger import Line, appended, is_count, known
+from .ledger import ROUNDS, Line, appended, is_count, known
 
-ROUNDS = "rounds.jsonl"
+__all__ = ["ROUNDS", "OnRound", "RoundReport", "Rounds", "model_hash", "read_rounds", "told"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from flwr_resam import Resam, RoundReport, parse_rule
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.server import checkpoint as saving
+from flwr_resam.server.ledger import LEDGER, read_ledger
 from flwr_resam.server.rounds import ROUNDS, model_hash, read_rounds
 from tests.support import content, record
 
@@ -64,6 +65,17 @@ def test_the_file_goes_on_where_a_run_is_resumed_and_keeps_runs_apart(federation
     last = read_rounds(tmp_path)
     assert ([report.round for report in last], {report.run for report in last}) == ([1, 2], {2})
     assert len((tmp_path / ROUNDS).read_text().splitlines()) == 7
+
+
+def test_a_ledger_that_was_removed_takes_no_run_from_the_rounds(federation, tmp_path):
+    for _ in range(3):
+        run(federation, 2, output_dir=tmp_path)
+    before = (tmp_path / ROUNDS).read_text()
+    (tmp_path / LEDGER).unlink()
+    run(federation, 1, output_dir=tmp_path)
+    assert (tmp_path / ROUNDS).read_text().startswith(before)
+    assert {report.run for report in read_rounds(tmp_path)} == {4}
+    assert {line.run for line in read_ledger(tmp_path)} == {4}
 
 
 def test_what_is_not_finite_is_text_that_no_one_takes_for_a_number(federation, tmp_path):
