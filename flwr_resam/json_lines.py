@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,5 +59,10 @@ def read_json_lines(path: Path, read: Callable[[Any], T], what: str, cure: str) 
 def rewrite_lines(path: Path, lines: Iterable[str]) -> None:
     """Put these lines in place of what a file holds; a kill leaves the old or the new."""
     fresh = path.with_suffix(".tmp")
-    fresh.write_text("".join(lines), encoding="utf-8")
-    os.replace(fresh, path)
+    try:
+        fresh.write_text("".join(lines), encoding="utf-8")
+        os.replace(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()  # a full disk needs the room
+        raise

@@ -24,6 +24,7 @@ from flwr_resam.parse import Plan
 from flwr_resam.plugins import located
 from flwr_resam.registry import unknown_name
 from flwr_resam.rule import checked_f
+from flwr_resam.server.folders import checked_path
 from flwr_resam.server.rounds import OnRound
 from flwr_resam.server.settings import checked_device
 
@@ -122,7 +123,8 @@ class Experiment(ClientSettings):
                 "output-dir", "be given for checkpoints", "none", "Name a folder for them",
             )
         for key, folder in (("output-dir", self.output_dir), ("spill", self.spill)):
-            if folder and not Path(folder).is_absolute():
+            path = checked_path(key, folder)
+            if path is not None and not path.is_absolute():
                 raise requirement(
                     key, "be an absolute path", repr(folder),
                     "Flower runs the ServerApp in a folder of its own; write the whole path",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import requirement
@@ -24,7 +26,22 @@ def checked_path(name: str, folder: object) -> Path | None:
         raise requirement(
             name, "be a path or None", repr(folder), 'Use "runs/first", say', error=TypeError
         )
+    if "\0" in os.fsdecode(folder):
+        raise requirement(name, "be a path", f"{folder!r}, with a NUL in it", "Leave the NUL out")
     return Path(folder) if folder else None
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What keeps a run from writing to its folder as one sentence, and not as the system's."""
+    try:
+        yield
+    except OSError as error:
+        raise requirement(
+            "output_dir", "be a folder that can be written",
+            f"`{folder}` ({error.strerror or error})",
+            "Name a folder of yours, on a disk with room, or make room there",
+        ) from error
 
 
 def checked_spill(

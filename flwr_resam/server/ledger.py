@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from logging import ERROR, WARNING
@@ -36,13 +37,14 @@ from ..rows.duplicates import duplicates
 from ..rows.sums import distances
 from ..rule import Aggregate
 from ..wire.flower import logger
+from .folders import writing
 from .intake import Intake
 
 LEDGER = "ledger.jsonl"
+ROUNDS = "rounds.jsonl"
 _LOCK = ".lock"
 _STATUS = ("valid", "rejected", "silent", "unasked")
 _FARTHEST = 1e300  # distances are cut off there
-ROUNDS = "rounds.jsonl"
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,22 @@ class Ledger:
     Raises
     ------
     ValueError
-        If another run is writing to the folder.
+        If another run is writing to the folder, or this one can't.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self.run = folder, 1
         self._path: Path | None = folder / LEDGER
         self._lock = FileLock(folder / _LOCK, timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise requirement(
-                "output_dir", "be the folder of one run at a time",
-                f"`{folder}`, to which another run is writing", "Name another folder",
-            ) from None
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise requirement(
+                    "output_dir", "be the folder of one run at a time",
+                    f"`{folder}`, to which another run is writing", "Name another folder",
+                ) from None
 
     def begin(self, done: int, *, resume: bool) -> None:
         """Begin another run behind those that the file holds, or go on with the last of them.
@@ -101,15 +104,22 @@ class Ledger:
         last = max([line.run for line in lines] + _runs_of_rounds(self._folder), default=0)
         self.run = last if resume and done and last else last + 1
         kept = [line for line in lines if line.run < self.run or line.round <= done]
+        places = (path.with_name(f"ledger-{number}.jsonl") for number in count(1))
+        aside = next(place for place in places if not place.exists())
+        with writing(self._folder):
+            try:
+                if len(kept) < len(lines):
+                    shutil.copyfile(path, aside)
+                rewrite_lines(path, map(_json, kept))
+            except OSError:
+                with suppress(OSError):
+                    aside.unlink()  # else each try would leave one
+                raise
         if len(kept) < len(lines):
-            places = (path.with_name(f"ledger-{number}.jsonl") for number in count(1))
-            aside = next(place for place in places if not place.exists())
-            shutil.copyfile(path, aside)
             logger.log(
                 WARNING, "The ledger goes on after round %d; what it held before is in %s",
                 done, aside,
             )
-        rewrite_lines(path, map(_json, kept))
 
     def add(self, lines: Sequence[Line]) -> None:
         """Write the lines of one round."""
@@ -165,6 +175,14 @@ def known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name in names}
 
 
+def _runs_of_rounds(folder: Path) -> list[int]:
+    """The runs that the other file names: where the ledger was removed, they were there, too."""
+    return read_json_lines(
+        folder / ROUNDS, lambda found: int(dict(found).get("run", 1)), "one round",
+        "Remove that line, or the file: no run needs it",
+    )
+
+
 def _line(found: dict[str, Any]) -> Line:
     nodes = {key: _node(found[key]) for key in ("node", "twin") if key in found}
     line = Line(**known(Line, found | nodes))
@@ -184,14 +202,6 @@ def _node(value: object) -> int:
     if type(node) is not int or node < 0:
         raise ValueError(value)
     return node
-
-
-def _runs_of_rounds(folder: Path) -> list[int]:
-    """The runs that the other file names: where the ledger was removed, they were there, too."""
-    return read_json_lines(
-        folder / ROUNDS, lambda found: int(dict(found).get("run", 1)), "one round",
-        "Remove that line, or the file: no run needs it",
-    )
 
 
 def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> list[Line]:

@@ -18,6 +18,7 @@ from ..errors import real
 from ..json_lines import read_json_lines, rewrite_lines
 from ..wire.flower import logger
 from ..wire.npy import unpack
+from .folders import writing
 from .gate import printable
 from .ledger import ROUNDS, Line, appended, is_count, known
 
@@ -111,7 +112,8 @@ class Rounds:
         self._path: Path | None = folder / ROUNDS
         self.run = run
         kept = [each for each in _read(folder) if each.run < run or each.round <= done]
-        rewrite_lines(folder / ROUNDS, map(_json, kept))
+        with writing(folder):
+            rewrite_lines(folder / ROUNDS, map(_json, kept))
 
     def add(self, report: RoundReport) -> None:
         """Write one round; a disk that is full ends the file and not the run."""

@@ -334,6 +334,31 @@ def test_a_resumed_run_goes_on_behind_the_rounds_that_are_done(tmp_path, caplog)
     assert [line.round for line in read_ledger(tmp_path)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_folder_that_can_not_be_written_is_one_sentence(tmp_path, federation, where):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"`output_dir` must be a folder that can be written\. Found `.*file"):
+        run(tmp_path / where, federation, MDA(), rounds=1)
+
+
+@pytest.mark.parametrize("fails", ["shutil.copyfile", "os.replace"])
+def test_a_full_disk_keeps_a_run_from_resuming_and_leaves_nothing_new(tmp_path, monkeypatch, fails):
+    def full(source, target):
+        if fails == "shutil.copyfile":
+            target.write_text("cut o")
+        raise OSError(28, "No space left on device")
+
+    ledger = Ledger(tmp_path)
+    ledger.begin(0, resume=False)
+    ledger.add([Line(1, 2, "silent"), Line(2, 2, "silent")])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(fails, full)
+    with pytest.raises(ValueError, match=r"be a folder that can be written\. Found `.* \(No space left"):
+        ledger.begin(1, resume=True)
+    ledger.close()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def lines_for(rows, weights, vector):
     held = {node: Segments([np.array([value])], None) for node, value in rows.items()}
     intake = SimpleNamespace(

@@ -82,6 +82,7 @@ def test_a_node_reads_its_own_settings_of_those_of_the_experiment():
         ({"spill": "here"}, "`spill` must be an absolute path"),
         ({"checkpoint-every": -1}, "at least 0"),
         ({"resume": "yes"}, "of type bool. Found 'yes'. Write true or false without quotes"),
+        ({"output-dir": "/a\0b"}, "`output-dir` must be a path. Found .*, with a NUL in it"),
         ({"l2": float("nan")}, "`l2` must be a finite number"),
         ({"learning-rate": float("inf")}, "`learning-rate` must be a finite number"),
         ({"seed": 1 << 63}, r"`seed` must be below 2\*\*63"),
