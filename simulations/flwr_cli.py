@@ -8,11 +8,12 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from flwr_resam.server.ledger import Ledger
 from simulations.experiment import Experiment
 from simulations.results import SUMMARY, Evaluation, begin, read_evaluations
 
@@ -184,10 +185,14 @@ class FlwrCli:
 
 
 def prepare(experiment: Experiment) -> Path:
-    """Make a run's output folder ready, as `begin` does, without an old log; return it."""
+    """Make a run's output folder ready, as `begin` does, without an old log; return it.
+
+    The ServerApp, a process of its own, is what then holds the folder.
+    """
     folder = Path(experiment.output_dir)
-    begin(experiment, folder)
-    (folder / LOG).unlink(missing_ok=True)
+    with closing(Ledger(folder)):
+        begin(experiment, folder)
+        (folder / LOG).unlink(missing_ok=True)
     return folder
 
 

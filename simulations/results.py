@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from io import TextIOWrapper
+from logging import ERROR
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from flwr_resam.errors import requirement
 from flwr_resam.json_lines import read_json_lines, rewrite_lines
 from flwr_resam.server.checkpoint import check_no_checkpoints, load_newest
+from flwr_resam.server.folders import writing
+from flwr_resam.server.ledger import Ledger, appended
+from flwr_resam.wire.flower import logger
 from simulations.experiment import PLACES, Experiment
 
 METRICS = "metrics.jsonl"
@@ -52,6 +55,11 @@ class Recorder:
     A run that resumes keeps those up to its checkpoint, and must have the settings that it began
     with.
 
+    Raises
+    ------
+    ValueError
+        At construction, where another run is writing to the folder, or this one can't.
+
     Attributes
     ----------
     done : int
@@ -63,27 +71,23 @@ class Recorder:
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._folder = Path(experiment.output_dir) if experiment.output_dir else None
-        self._file: TextIOWrapper | None = None
+        self._metrics: Path | None = None
         self.done = 0
         self.evaluations: list[Evaluation] = []
-
-    def __enter__(self) -> Recorder:
         if self._folder is not None:
-            self.done = begin(self._experiment, self._folder)
-            self.evaluations = read_evaluations(self._folder)
-            text = json.dumps(self._experiment.run_config(), indent=2)
-            (self._folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
-            self._file = (self._folder / METRICS).open("a", encoding="utf-8")
-        return self
+            Ledger(self._folder).close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
+    def begin(self) -> None:
+        """Make the folder ready, as the function `begin` does, and write the settings there."""
+        folder = self._folder
+        if folder is None:
+            return
+        with closing(Ledger(folder)):
+            self.done = begin(self._experiment, folder)
+            with writing(folder):
+                rewrite_lines(folder / SETTINGS, [_indented(self._experiment.run_config())])
+        self.evaluations = read_evaluations(folder)
+        self._metrics = folder / METRICS
 
     @property
     def seconds(self) -> float:
@@ -93,9 +97,7 @@ class Recorder:
     def add(self, evaluation: Evaluation) -> None:
         """Write one line."""
         self.evaluations.append(evaluation)
-        if self._file is not None:
-            self._file.write(_line(evaluation))
-            self._file.flush()
+        self._metrics = appended(self._metrics, _line(evaluation), METRICS)
 
     def finish(self, digest: str) -> None:
         """Write the summary: settings, versions, last evaluation, hash of the final model."""
@@ -107,17 +109,23 @@ class Recorder:
             "final": self.evaluations[-1].as_dict(),
             "model-sha256": digest,
         }
-        (self._folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        try:
+            rewrite_lines(self._folder / SUMMARY, [_indented(summary)])
+        except OSError as error:
+            logger.log(ERROR, "The run is done, and %s can't be written: %s", SUMMARY, error)
 
 
 def begin(experiment: Experiment, folder: Path) -> int:
     """Leave in a run's folder only what the run goes on from, and return the last round of that.
 
+    Whoever calls holds the folder by a `Ledger`: it may be that of a run which is going on.
+
     Raises
     ------
     ValueError
         If the folder holds checkpoints that are not to be resumed, or those of a run with other
-        settings. As with the next one, nothing in the folder is changed.
+        settings, or of which these can't be read. As with the next one, nothing in the folder is
+        changed.
     CheckpointError
         If the newest checkpoint is damaged.
     """
@@ -131,9 +139,9 @@ def begin(experiment: Experiment, folder: Path) -> int:
             kept = [e for e in read_evaluations(folder) if e.round <= done]
     else:
         check_no_checkpoints(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMMARY).unlink(missing_ok=True)
-    rewrite_lines(folder / METRICS, map(_line, kept))
+    with writing(folder):
+        (folder / SUMMARY).unlink(missing_ok=True)
+        rewrite_lines(folder / METRICS, map(_line, kept))
     return done
 
 
@@ -141,13 +149,31 @@ def _check_settings(experiment: Experiment, path: Path) -> None:
     """Raise a ValueError where the run began with other settings than it is to go on with."""
     if not path.exists():
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = _read_settings(path)
     for key, value in experiment.run_config().items():
         if key not in _MAY_CHANGE and before.get(key, value) != value:
             raise requirement(
                 key, "be as at the beginning of the run that is resumed",
                 f"{value!r}, at first {before[key]!r}", "Begin anew in another folder",
             )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        why = f"a {type(found).__name__}"
+    except (OSError, ValueError, RecursionError) as error:
+        why = str(error)
+    raise requirement(
+        SETTINGS, "hold the settings that the run began with", f"`{path}`: {why}",
+        "Take it from a backup; or remove it, where the settings are sure to be the same",
+    )
+
+
+def _indented(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2) + "\n"
 
 
 def _line(evaluation: Evaluation) -> str:

@@ -54,6 +54,7 @@ def run(
 
     Each model that is evaluated is shown to ``on_model``, with its round.
     """
+    recorder = Recorder(experiment)  # or raise, before a node is waited for
     nodes = PartitionedGrid(grid, experiment.num_nodes, experiment.connect_timeout)
     strategy = Resam(
         num_malicious_nodes=experiment.num_malicious_nodes,
@@ -82,37 +83,37 @@ def run(
     for poison in poisons:
         poison.check(dataset)
     goals = [goal for goal in (poison.goal(dataset) for poison in poisons) if goal is not None]
-    with Recorder(experiment) as recorder:
-        started = time.monotonic() - recorder.seconds
-        final = max(experiment.num_rounds, recorder.done)
+    recorder.begin()
+    started = time.monotonic() - recorder.seconds
+    final = max(experiment.num_rounds, recorder.done)
 
-        def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-            if server_round % experiment.evaluate_every and server_round != final:
-                return None
-            score, loss = accuracy(arrays, model, dataset, experiment.device)
-            reached = [success(arrays, model, goal, experiment.device) for goal in goals]
-            rate = max(reached, default=None)
-            evaluation = Evaluation(server_round, score, loss, time.monotonic() - started, rate)
-            recorder.add(evaluation)
-            on_evaluation(evaluation)
-            on_model(server_round, arrays)
-            metrics = MetricRecord({"accuracy": score, "loss": loss})
-            if rate is not None:
-                metrics["attack-success-rate"] = rate
-            return metrics
+    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+        if server_round % experiment.evaluate_every and server_round != final:
+            return None
+        score, loss = accuracy(arrays, model, dataset, experiment.device)
+        reached = [success(arrays, model, goal, experiment.device) for goal in goals]
+        rate = max(reached, default=None)
+        evaluation = Evaluation(server_round, score, loss, time.monotonic() - started, rate)
+        recorder.add(evaluation)
+        on_evaluation(evaluation)
+        on_model(server_round, arrays)
+        metrics = MetricRecord({"accuracy": score, "loss": loss})
+        if rate is not None:
+            metrics["attack-success-rate"] = rate
+        return metrics
 
-        result = strategy.start(
-            grid=_adversarial(nodes, experiment),
-            initial_arrays=ArrayRecord(model.state_dict()),
-            num_rounds=experiment.num_rounds,
-            timeout=experiment.round_timeout,
-            evaluate_fn=evaluate,
-            resume=experiment.resume,
-        )
-        if final not in {evaluation.round for evaluation in recorder.evaluations}:
-            evaluate(final, result.arrays)  # resumed with no round left to do
-        outcome = Outcome(recorder.evaluations, result.arrays)
-        recorder.finish(outcome.digest)
+    result = strategy.start(
+        grid=_adversarial(nodes, experiment),
+        initial_arrays=ArrayRecord(model.state_dict()),
+        num_rounds=experiment.num_rounds,
+        timeout=experiment.round_timeout,
+        evaluate_fn=evaluate,
+        resume=experiment.resume,
+    )
+    if final not in {evaluation.round for evaluation in recorder.evaluations}:
+        evaluate(final, result.arrays)  # resumed with no round left to do
+    outcome = Outcome(recorder.evaluations, result.arrays)
+    recorder.finish(outcome.digest)
     return outcome
 
 

@@ -20,8 +20,10 @@ from simulations.__main__ import app
 from simulations.deployment.__main__ import app as deployment
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import PROJECT, Experiment
+from simulations.flwr_cli import LOG, prepare
 from simulations.in_process import run_in_process
-from simulations.results import read_evaluations, read_summary
+from simulations.results import METRICS, SETTINGS, SUMMARY, read_evaluations, read_summary
+from simulations.training import run
 
 SHORT = {"num-rounds": 4, "num-nodes": 7, "num-malicious-nodes": 2}
 
@@ -79,10 +81,10 @@ def test_a_node_reads_its_own_settings_of_those_of_the_experiment():
         ({"round-timeout": 0}, r"`round-timeout` must be above 0\.0\. Found 0\.0\."),
         ({"num-nodes": 0}, r"`num-nodes` must be above 0\. Found 0\."),
         ({"output-dir": "here"}, "absolute path"),
+        ({"output-dir": "/a\0b"}, "`output-dir` must be a path. Found .*, with a NUL in it"),
         ({"spill": "here"}, "`spill` must be an absolute path"),
         ({"checkpoint-every": -1}, "at least 0"),
         ({"resume": "yes"}, "of type bool. Found 'yes'. Write true or false without quotes"),
-        ({"output-dir": "/a\0b"}, "`output-dir` must be a path. Found .*, with a NUL in it"),
         ({"l2": float("nan")}, "`l2` must be a finite number"),
         ({"learning-rate": float("inf")}, "`learning-rate` must be a finite number"),
         ({"seed": 1 << 63}, r"`seed` must be below 2\*\*63"),
@@ -289,6 +291,83 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_was(tmp_path):
     with pytest.raises(CheckpointError, match=r"round 1\) is good"):
         run_in_process(short(num_rounds=4, resume=True, **parts))
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("every", [0, 2])
+@pytest.mark.parametrize("change", [{"beta": 0.5}, {"resume": True}])
+def test_a_run_that_is_refused_takes_nothing_from_the_one_that_is_going_on(tmp_path, every, change):
+    (tmp_path / LOG).write_text("of the run that is going on")
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": every}
+    other = short(num_rounds=9, **parts, **change)
+
+    def meddle(evaluation):
+        if evaluation.round != 1:
+            return
+        before = contents(tmp_path)
+        for start in (run_in_process, prepare):
+            with pytest.raises(ValueError, match="be the folder of one run at a time"):
+                start(other)
+            assert contents(tmp_path) == before
+
+    run_in_process(short(**parts), meddle)
+    assert [evaluation.round for evaluation in read_evaluations(tmp_path)] == [0, 1, 2, 3, 4]
+    assert json.loads((tmp_path / SETTINGS).read_text()) == short(**parts).run_config()
+
+
+def test_a_disk_that_is_full_ends_the_metrics_and_not_the_run(tmp_path, monkeypatch, caplog):
+    tried = []
+
+    def full(self, mode="r", *arguments, **keywords):
+        if (self.name == METRICS and mode == "a") or (self.stem == "summary" and mode == "w"):
+            tried.append(self)
+            raise OSError(28, "No space left on device")
+        return whole(self, mode, *arguments, **keywords)
+
+    whole = type(tmp_path).open
+    monkeypatch.setattr(type(tmp_path), "open", full)
+    done = run_in_process(short(output_dir=str(tmp_path)))
+    assert done.digest == run_in_process(short()).digest
+    assert [evaluation.round for evaluation in done.evaluations] == [0, 1, 2, 3, 4]
+    assert len(tried) == 2  # each was tried once
+    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert [text.split(":")[0] for text in errors] == [
+        "metrics.jsonl ends here, and the run goes on",
+        "The run is done, and summary.json can't be written",
+    ]
+    assert not (tmp_path / SUMMARY).exists()
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "[1]", '{"beta": 0.9', "\xff"])
+def test_settings_that_are_damaged_are_named_and_left_alone(tmp_path, damaged):
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": 1}
+    run_in_process(short(num_rounds=1, **parts))
+    (tmp_path / SETTINGS).write_bytes(damaged.encode("latin-1"))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"`run-config.json` must hold the settings that the run began with"):
+        run_in_process(short(num_rounds=2, resume=True, **parts))
+    assert contents(tmp_path) == before
+
+
+def test_a_kill_while_the_settings_are_written_leaves_them_whole(tmp_path, monkeypatch):
+    def killed(old, new):
+        if new.name == SETTINGS:
+            raise KeyboardInterrupt
+        return replace(old, new)
+
+    parts = {"output_dir": str(tmp_path), "checkpoint_every": 1}
+    run_in_process(short(num_rounds=1, **parts))
+    before, replace = (tmp_path / SETTINGS).read_bytes(), os.replace
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(short(num_rounds=3, resume=True, **parts))
+    assert (tmp_path / SETTINGS).read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_told_before_a_node_is_waited_for(tmp_path, where):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"`output_dir` must be a folder that can be written\. Found `.*file"):
+        run(short(output_dir=str(tmp_path / where)), None)
 
 
 @pytest.mark.parametrize("every", [1, 2])
