@@ -12,7 +12,7 @@ from typing import Any
 
 from flwr_resam.errors import requirement
 from flwr_resam.json_lines import read_json_lines, rewrite_lines
-from flwr_resam.server.checkpoint import check_no_checkpoints, load_newest
+from flwr_resam.server.checkpoint import check_no_checkpoints, list_checkpoints, load_newest
 from flwr_resam.server.folders import writing
 from flwr_resam.server.ledger import Ledger, appended
 from flwr_resam.wire.flower import logger
@@ -88,6 +88,12 @@ class Recorder:
                 rewrite_lines(folder / SETTINGS, [_indented(self._experiment.run_config())])
         self.evaluations = read_evaluations(folder)
         self._metrics = folder / METRICS
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the run goes on after a checkpoint."""
+        folder = self._folder
+        return self._experiment.resume and folder is not None and bool(list_checkpoints(folder))
 
     @property
     def seconds(self) -> float:

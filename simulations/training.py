@@ -55,7 +55,6 @@ def run(
     Each model that is evaluated is shown to ``on_model``, with its round.
     """
     recorder = Recorder(experiment)  # or raise, before a node is waited for
-    nodes = PartitionedGrid(grid, experiment.num_nodes, experiment.connect_timeout)
     strategy = Resam(
         num_malicious_nodes=experiment.num_malicious_nodes,
         aggregator=parse_rule(experiment.aggregator),
@@ -71,6 +70,11 @@ def run(
         spill=experiment.spill or None,
         on_round=experiment.tracker(),
         checkpoint_every=experiment.checkpoint_every,
+    )
+    nodes = PartitionedGrid(
+        grid, experiment.num_nodes, experiment.connect_timeout,
+        # A device that is gone for good must not keep a run from going on.
+        least=strategy.settings.least_quorum if recorder.resumes else None,
     )
     model = models.build(models.chosen(experiment.model, experiment.dataset), experiment.seed)
     dataset = data.load(

@@ -50,6 +50,8 @@ class PartitionedGrid(GridWrapper):
         How many nodes to wait for.
     timeout : float
         Seconds to wait for the nodes to connect, and again for their answers.
+    least : int or None (default: None)
+        How many nodes will do when the time is over, as for a run that resumes; None is all.
 
     Raises
     ------
@@ -62,9 +64,11 @@ class PartitionedGrid(GridWrapper):
         are logged.
     """
 
-    def __init__(self, grid: Grid, num_nodes: int, timeout: float = 60.0) -> None:
+    def __init__(
+        self, grid: Grid, num_nodes: int, timeout: float = 60.0, *, least: int | None = None
+    ) -> None:
         super().__init__(grid)
-        nodes = _connected(grid, num_nodes, timeout)
+        nodes = _connected(grid, num_nodes, timeout, num_nodes if least is None else least)
         said = _ask(grid, nodes, RecordDict(), f"{MessageType.QUERY}.{_ACTION}", timeout)
         unsaid = [node for node, partition in said.items() if partition is None]
         if unsaid:  # an app that does not know the query may have the mod
@@ -151,10 +155,16 @@ def _partition(content: Any) -> int | None:
     return partition if type(partition) is int and partition >= 0 else None
 
 
-def _connected(grid: Grid, num_nodes: int, timeout: float) -> list[int]:
+def _connected(grid: Grid, num_nodes: int, timeout: float, least: int) -> list[int]:
     deadline = time.monotonic() + timeout
     while len(nodes := list(grid.get_node_ids())) < num_nodes:
         if time.monotonic() > deadline:
+            if len(nodes) >= least:
+                logger.log(
+                    WARNING, "Going on with %d of %d nodes: no more connected within %g s",
+                    len(nodes), num_nodes, timeout,
+                )
+                break
             raise TimeoutError(
                 f"`num-nodes` is {num_nodes}, but only {len(nodes)} node(s) connected within "
                 f"{timeout:g} s. Start more nodes; in simulation pass "

@@ -199,6 +199,16 @@ def test_a_node_that_comes_later_is_last():
         PartitionedGrid(inner, 5, timeout=0.0)
 
 
+def test_when_the_time_is_over_the_least_that_will_do_is_enough(caplog):
+    app = ClientApp()
+    answer_partition(app)
+    inner = InProcessGrid(app, 4)
+    assert listed(PartitionedGrid(inner, 5, timeout=0.2, least=4)) == [0, 1, 2, 3]
+    assert "Going on with 4 of 5 nodes: no more connected within 0.2 s" in caplog.text
+    with pytest.raises(TimeoutError, match="`num-nodes` is 6, but only 4"):
+        PartitionedGrid(inner, 6, timeout=0.0, least=5)
+
+
 def test_a_node_that_connects_in_time_is_waited_for(monkeypatch):
     now, slept = [0.0], []
 

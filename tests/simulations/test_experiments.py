@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from clients.settings import ClientSettings
 from flwr_resam import CheckpointError
+from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.server.checkpoint import list_checkpoints
 from simulations import processes
 from simulations.__main__ import app
@@ -21,7 +22,7 @@ from simulations.deployment.__main__ import app as deployment
 from simulations.engine import RunFailed, run_on_flower
 from simulations.experiment import PROJECT, Experiment
 from simulations.flwr_cli import LOG, prepare
-from simulations.in_process import run_in_process
+from simulations.in_process import nodes_of, run_in_process
 from simulations.results import METRICS, SETTINGS, SUMMARY, read_evaluations, read_summary
 from simulations.training import run
 
@@ -335,6 +336,35 @@ def test_a_disk_that_is_full_ends_the_metrics_and_not_the_run(tmp_path, monkeypa
         "The run is done, and summary.json can't be written",
     ]
     assert not (tmp_path / SUMMARY).exists()
+
+
+class Missing(GridWrapper):
+    """Some of its nodes do not connect."""
+
+    gone = ()
+
+    def get_node_ids(self):
+        return [node for node in super().get_node_ids() if node not in self.gone]
+
+
+def test_an_experiment_is_resumed_without_a_node_that_is_gone(tmp_path, caplog):
+    settings = {
+        "num_nodes": 4, "num_malicious_nodes": 1, "attack": "none", "connect_timeout": 0.2,
+        "output_dir": str(tmp_path), "checkpoint_every": 1,
+    }
+    grid = Missing(nodes_of(short(**settings), batched=False)[0])
+    grid.gone = list(grid.get_node_ids())[-1:]
+    with pytest.raises(TimeoutError, match="`num-nodes` is 4, but only 3"):
+        run(short(num_rounds=2, resume=True, **settings), grid)  # there is no checkpoint yet
+    nodes, grid.gone = list(grid._grid.get_node_ids()), ()
+    run(short(num_rounds=2, **settings), grid)
+    grid.gone = nodes[3:]
+    done = run(short(num_rounds=4, resume=True, **settings), grid)
+    assert [evaluation.round for evaluation in done.evaluations] == [0, 1, 2, 3, 4]
+    assert "Going on with 3 of 4 nodes" in caplog.text
+    grid.gone = nodes[2:]
+    with pytest.raises(TimeoutError, match="`num-nodes` is 4, but only 2"):
+        run(short(num_rounds=6, resume=True, **settings), grid)
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", "[1]", '{"beta": 0.9', "\xff"])
