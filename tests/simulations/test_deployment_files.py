@@ -8,6 +8,7 @@ import shutil
 import ssl
 import stat
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from simulations.deployment.keys import make_keys
 from simulations.deployment.proxy import TEMPLATE, find_nginx, nginx_conf
 
 FOLDER = Path(keys.__file__).parent
+from simulations.experiment import PROJECT
 
 
 def parse(words):
@@ -87,6 +89,23 @@ def test_the_compose_file_is_a_superlink_and_six_nodes_of_which_one_is_byzantine
 
 def mounted(service):
     """The names of the files that a container sees, none of them a folder."""
+def test_the_image_has_what_the_build_of_the_package_reads():
+    image = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))["x-image"]
+    lines = image["build"]["dockerfile_inline"].splitlines()
+    copied = {word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]}
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    hatch = project["tool"]["hatch"]
+    hooks = hatch["metadata"]["hooks"]
+    needed = {
+        "pyproject.toml", project["project"]["license"]["file"],
+        hooks["custom"].get("path", "hatch_build.py"),
+        *(fragment["path"] for fragment in hooks["fancy-pypi-readme"]["fragments"]),
+        *hatch["build"]["targets"]["wheel"]["packages"],
+    }
+    assert needed <= copied
+    assert all((PROJECT / name).exists() for name in copied)
+
+
     return {Path(volume.split(":")[0]).name for volume in service["volumes"]}
 
 
