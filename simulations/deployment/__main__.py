@@ -116,6 +116,13 @@ def keys(
         made = make_keys(folder, nodes, host or ["localhost"])
     except FileExistsError as error:
         raise failure(f"{error.filename} exists already. Name a new folder.", 2) from None
+    except ValueError as error:
+        raise failure(str(error), 2) from None
+    except OSError as error:
+        raise failure(
+            f"{error.filename or folder} can't be written: {error.strerror}. Name a new folder "
+            "of yours.", 2,
+        ) from None
     console.print(f"For everybody: {made.ca}\nFor the SuperLink: {made.certificate}, {made.key}")
     console.print(f"For the proxy: {made.proxy_certificate}, {made.proxy_key}")
     console.print(f"For node i: {folder}/node-i; to register: {folder}/node-i.pub")

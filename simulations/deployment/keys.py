@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from flwr_resam.errors import requirement
+
 _LIFETIME = datetime.timedelta(days=365)
 _SKEW = datetime.timedelta(minutes=5)
+# As in URLs, with the underscore that names of containers have; what ends in a number is none.
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*(?!\d+\Z){_LABEL}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -85,11 +91,13 @@ def make_keys(folder: Path, nodes: int, hosts: Sequence[str] = ("localhost",)) -
 
     Raises
     ------
+    ValueError
+        If a host is neither a name nor an address; no file is made then.
     FileExistsError
         If the folder holds keys already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     aliases = [_alias(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])]
+    folder.mkdir(parents=True, exist_ok=True)
     keys = Keys(folder)
     authority = _private()
     issuer = _name("flwr-resam federation CA")
@@ -137,6 +145,12 @@ def _alias(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        if not _HOST.fullmatch(host):
+            raise requirement(
+                "host", "be a name or an address that devices connect to, without a port",
+                repr(host), "Write superlink.example or 10.0.0.1, say; what is not ASCII in its "
+                "xn-- form",
+            ) from None
         return x509.DNSName(host)
 
 

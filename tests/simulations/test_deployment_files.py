@@ -19,14 +19,16 @@ from flwr.common.config import parse_config_args
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
 from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
+from typer.testing import CliRunner
 
 from clients.byzantine import BYZANTINE_CLIENTS
 from simulations.deployment import keys
+from simulations.deployment.__main__ import app
 from simulations.deployment.keys import make_keys
 from simulations.deployment.proxy import TEMPLATE, find_nginx, nginx_conf
+from simulations.experiment import PROJECT
 
 FOLDER = Path(keys.__file__).parent
-from simulations.experiment import PROJECT
 
 
 def parse(words):
@@ -87,8 +89,6 @@ def test_the_compose_file_is_a_superlink_and_six_nodes_of_which_one_is_byzantine
     assert filled_in(proxy["environment"]) == VARIABLES
 
 
-def mounted(service):
-    """The names of the files that a container sees, none of them a folder."""
 def test_the_image_has_what_the_build_of_the_package_reads():
     image = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))["x-image"]
     lines = image["build"]["dockerfile_inline"].splitlines()
@@ -106,6 +106,8 @@ def test_the_image_has_what_the_build_of_the_package_reads():
     assert all((PROJECT / name).exists() for name in copied)
 
 
+def mounted(service):
+    """The names of the files that a container sees, none of them a folder."""
     return {Path(volume.split(":")[0]).name for volume in service["volumes"]}
 
 
@@ -196,3 +198,31 @@ def test_keys_are_never_written_over(tmp_path):
     with pytest.raises(FileExistsError):
         make_keys(tmp_path, 1)
     assert made.ca.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", " ", "superlink.example:8443", "10.0.0.1:8443", "[::1]", "bad host!", "ünïcode.example",
+        "-a.example", "a..example", "10.0.0", "a" * 64,
+    ],
+)
+def test_a_host_that_no_device_can_name_is_refused_before_anything_is_made(tmp_path, host):
+    folder = tmp_path / "keys"
+    arguments = ["keys", str(folder), "--host", "superlink.example", "--host", host]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert f"`host` must be a name or an address that devices connect to, without a port. Found {host!r}." in done.stderr
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("host", ["proxy", "my_proxy", "3com.example", "a-b.example", "10.0.0.1", "::1"])
+def test_names_and_addresses_are_hosts(tmp_path, host):
+    assert make_keys(tmp_path / "keys", 1, [host]).certificate.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(app, ["keys", str(tmp_path / "file" / "keys")])
+    assert done.exit_code == 2
+    assert "can't be written: Not a directory. Name a new folder" in " ".join(done.stderr.split())
