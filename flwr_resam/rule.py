@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_array_api_obj
 from numpy.typing import NDArray
 
 from .criteria import kappa_from_lambda, lambda_from_kappa, least
 from .errors import checked_f, requirement
 from .rows.geometry import Geometry
+from .rows.shaped import form, shaped
 from .rows.threads import one_blas_thread
 from .rows.updates import Array, Updates
-from .spelling import Named
+from .spelling import Named, name_of
 
 __all__ = [
     "Aggregate",
@@ -36,6 +37,8 @@ __all__ = [
     "WeightRule",
     "checked_f",
 ]
+
+_REAL = ("real floating", "integral")
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ class Aggregator(Rule):
                 "Write Round(nodes=...) with as many, or leave them out",
             )
         with one_blas_thread:
-            return self._step(rows, operator.index(f), state, at or Round())
+            done = self._step(rows, operator.index(f), state, at or Round())
+        return _checked(self, done, rows)
 
     @abstractmethod
     def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate: ...
@@ -182,7 +186,7 @@ class Aggregator(Rule):
         if isinstance(other, Rule):
             raise TypeError(
                 f"`{self} | {other}`: an aggregator ends a chain, since it leaves one vector. "
-                f"Put pre-aggregators to its left, as in `nnm | {self.name}`."
+                f"Put pre-aggregators to its left, as in `nnm | {name_of(type(self))}`."
             )
         return NotImplemented
 
@@ -195,7 +199,7 @@ class WeightRule(Aggregator):
         """The (n,) weights."""
 
     def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
-        weights = self.weights(updates.geometry(), f)
+        weights = _weights(self, updates, self.weights(updates.geometry(), f))
         return Aggregate(updates.combine(weights), weights)
 
 
@@ -207,7 +211,7 @@ class CoordinateRule(Aggregator):
         """Map an (n, width) block, float32 or float64, to its (width,) result."""
 
     def _step(self, updates: Updates, f: int, state: Any, at: Round) -> Aggregate:
-        return Aggregate(updates.map_coordinates(lambda block: self.columns(block, f)))
+        return Aggregate(updates.map_coordinates(lambda block: _columns(self, block, f)))
 
 
 class PreAggregator(Rule):
@@ -239,7 +243,7 @@ class PreAggregator(Rule):
         """Return the (n', d) mixed rows as an array, to look at; chains never build it."""
         rows = Updates(updates)
         self.check(rows.n, f)
-        mixing = self.mixing(rows.geometry(), operator.index(f), at or Round())
+        mixing = _mixing(self, rows, operator.index(f), at or Round())
         mixed = [rows.combine(weights) for weights in mixing]
         return array_namespace(mixed[0]).stack(mixed)
 
@@ -270,7 +274,8 @@ class Chain(Aggregator):
                 if not stage.keeps_nodes:
                     raise requirement(
                         "aggregator", "be given one row a node, since it remembers nodes",
-                        f"`{self}`", f"Leave `{stage.name}` out, or end the chain in another rule",
+                        f"`{self}`", f"Leave `{name_of(type(stage))}` out, or end the chain in "
+                        "another rule",
                     )
 
     def __or__(self, other: object) -> Chain:
@@ -341,7 +346,7 @@ class Chain(Aggregator):
         mixed = updates
         together = None
         for stage in self.before:
-            mixing = stage.mixing(mixed.geometry(), f, at)
+            mixing = _mixing(stage, mixed, f, at)
             mixed = mixed.mix(mixing)
             together = mixing if together is None else mixing @ together
         own = all(stage.keeps_nodes for stage in self.before)
@@ -388,3 +393,51 @@ class Round:
     def random(self) -> np.random.Generator:
         """The round's generator; without one, a fixed one for each round number."""
         return self.generator or np.random.default_rng(self.number)
+
+
+def _checked(rule: Aggregator, done: object, rows: Updates) -> Aggregate:
+    """What a rule's `_step` returned, or a TypeError for what is no aggregate of these rows."""
+    if not isinstance(done, Aggregate):
+        raise requirement(
+            "_step", f"return an Aggregate in `{rule}`", type(done).__name__,
+            "Write `return Aggregate(vector)`", error=TypeError,
+        )
+    if tuple(getattr(done.vector, "shape", ())) != (rows.d,):
+        raise requirement(
+            "vector", f"be an array of shape ({rows.d},) in `{rule}`", form(done.vector),
+            "Give one number a coordinate", error=TypeError,
+        )
+    if done.weights is None:
+        return done
+    weights = _weights(rule, rows, done.weights)
+    return done if weights is done.weights else replace(done, weights=weights)
+
+
+def _weights(rule: Aggregator, rows: Updates, given: object) -> NDArray[np.float64]:
+    """The weights that a rule gave to these rows, as float64."""
+    return shaped(
+        "weights", given, (rows.n,), of=rule,
+        cure="Give one weight for each of the `geometry.n` rows",
+    ).astype(np.float64, copy=False)
+
+
+def _mixing(stage: PreAggregator, rows: Updates, f: int, at: Round) -> NDArray[np.float64]:
+    """The matrix of a pre-aggregator for these rows, as float64."""
+    return shaped(
+        "mixing", stage.mixing(rows.geometry(), f, at), (stage.rows_out(rows.n, f), rows.n),
+        of=stage, cure="Give each row that leaves `geometry.n` weights, and let `rows_out` say "
+        "how many leave",
+    ).astype(np.float64, copy=False)
+
+
+def _columns(rule: CoordinateRule, block: Array, f: int) -> Array:
+    """What a rule made of a block; assigned as it is, it would be broadcast to the coordinates."""
+    found, xp = rule.columns(block, f), array_namespace(block)
+    fits = is_array_api_obj(found) and array_namespace(found) is xp
+    if not fits or found.shape != (block.shape[1],) or not xp.isdtype(found.dtype, _REAL):
+        raise requirement(
+            "columns", f"return real numbers of shape ({block.shape[1]},) in `{rule}`, in the "
+            "library of the block", form(found), "Reduce the block along axis 0",
+            error=TypeError,
+        )
+    return found

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 
 class Named:
     """What a run-config names: a dataclass whose fields are its arguments."""
@@ -20,9 +22,21 @@ class Named:
         """As run-configs write it: the name, and the arguments that are not the defaults."""
         changed = {
             field.name: getattr(self, field.name) for field in arguments(type(self))
-            if getattr(self, field.name) != default(field)
+            if _differ(getattr(self, field.name), default(field))
         }
-        return _written(self.name, changed)
+        return _written(name_of(type(self)), changed)
+
+
+def name_of(kind: type[Any]) -> str:
+    """What a class is called; one that can't be registered, since it says no name, as in Python.
+
+    Examples
+    --------
+    >>> from flwr_resam.aggregators import MDA
+    >>> name_of(MDA), name_of(Named)
+    ('mda', 'Named')
+    """
+    return str(getattr(kind, "name", kind.__name__))
 
 
 def arguments(kind: type[Any]) -> list[Field[Any]]:
@@ -49,7 +63,7 @@ def usage(kind: type[Named]) -> str:
     >>> usage(MDA), usage(CenteredClipping)
     ('mda', 'cc(radius=...)')
     """
-    return _written(kind.name, dict.fromkeys(required(kind), "..."))
+    return _written(name_of(kind), dict.fromkeys(required(kind), "..."))
 
 
 def signature(kind: type[Named]) -> str:
@@ -62,7 +76,7 @@ def signature(kind: type[Named]) -> str:
     'cc(radius=..., steps=3)'
     """
     all_of_them = {field.name: default(field) for field in arguments(kind)}
-    return _written(kind.name, all_of_them | dict.fromkeys(required(kind), "..."))
+    return _written(name_of(kind), all_of_them | dict.fromkeys(required(kind), "..."))
 
 
 def making(kind: type[Any]) -> str:
@@ -97,6 +111,13 @@ def meant(given: object, base: type[Any], parse: str, otherwise: str) -> str:
     if isinstance(given, type) and issubclass(given, base):
         return making(given)
     return otherwise
+
+
+def _differ(one: object, other: object) -> bool:
+    try:
+        return bool(one != other)
+    except (ValueError, RuntimeError):  # arrays say it of each number
+        return not np.array_equal(one, other)  # type: ignore[arg-type]
 
 
 def _written(name: str, given: Mapping[str, object]) -> str:

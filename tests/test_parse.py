@@ -1,6 +1,7 @@
 """The name grammar of run-configs."""
 
 import re
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from flwr_resam.aggregators import AGGREGATORS, MDA, TrimmedMean
 from flwr_resam.attacks import ALIE, FOE
 from flwr_resam.preaggregators import NNM, PREAGGREGATORS
 from flwr_resam.rule import CoordinateRule
+from flwr_resam.spelling import usage
 from tests.rules import ARGUMENTS, make
 
 
@@ -121,3 +123,22 @@ def test_a_rule_of_ones_own_without_dataclass_is_written_by_its_name():
     assert str(Own()) == "own"
     assert str(NNM() | Own()) == "nnm | own"
     np.testing.assert_array_equal(Own()(np.ones((3, 2)), f=1), 1.0)
+
+
+def test_a_rule_of_ones_own_without_a_name_is_called_what_its_class_is():
+    @dataclass(frozen=True)
+    class Towards(CoordinateRule):
+        point: np.ndarray
+        far: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+        def columns(self, block, f):
+            return block.mean(axis=0)
+
+    rule = Towards(np.ones(2))
+    assert str(rule) == "Towards(point=[1. 1.])"
+    assert str(NNM() | Towards(np.ones(2), np.ones(2))) == "nnm | Towards(point=[1. 1.], far=[1. 1.])"
+    assert usage(Towards) == "Towards(point=...)"
+    with pytest.raises(ValueError, match=r"`f` must satisfy n > 2f for `Towards\(point="):
+        rule(np.ones((3, 2)), f=2)
+    with pytest.raises(TypeError, match=r"Put pre-aggregators to its left, as in `nnm \| Towards`"):
+        rule | NNM()

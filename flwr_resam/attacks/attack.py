@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import requirement
 from ..rows.threads import in_order, threads_for
 from ..rule import Aggregator, Round
-from ..spelling import Named
+from ..spelling import Named, name_of
 
 _COLUMNS = 1 << 16  # that a thread takes at a time
 
@@ -119,7 +119,7 @@ class Attack(Named, ABC):
         """Raise a ValueError unless so many honest and Byzantine workers suffice."""
         if honest < self.honest_needed:
             raise requirement(
-                "honest", f"hold at least {self.honest_needed} row(s) for `{self.name}`",
+                "honest", f"hold at least {self.honest_needed} row(s) for `{name_of(type(self))}`",
                 f"{honest}", "Make more nodes honest",
             )
         if count < 0:

@@ -42,14 +42,14 @@ class Geometry:
     """Whether what is computed of the table is added up in one order on every processor."""
 
     def __init__(self, gram: NDArray[np.float64], *, reproducible: bool = False) -> None:
-        self._gram: NDArray[np.float64] | None = gram
+        self._gram: NDArray[np.float64] | None = _fixed(gram.view())
         self.reproducible = reproducible
 
     @property
     def gram(self) -> NDArray[np.float64]:
         """``<p_i - c, p_j - c>`` for the rows, the origin and the centre, (n + 1, n + 1)."""
         if self._gram is None:
-            self._gram = self._table()
+            self._gram = _fixed(self._table())
         return self._gram
 
     def _table(self) -> NDArray[np.float64]:
@@ -68,7 +68,7 @@ class Geometry:
     @cached_property
     def _squared(self) -> NDArray[np.float64]:
         squared = squared_distances(self.gram)
-        return np.maximum(squared, 0.0, out=squared)
+        return _fixed(np.maximum(squared, 0.0, out=squared))
 
     @property
     def squared_distances(self) -> NDArray[np.float64]:
@@ -116,6 +116,12 @@ class Geometry:
         affine -= affine[int(np.argmin(majority_reach(rough)))]
         gram = symmetric(times(times(affine, self.gram), affine.T))
         return Geometry(gram, reproducible=self.reproducible)
+
+
+def _fixed(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A table that is kept for the next rule too, so that nobody may write to it."""
+    table.setflags(write=False)
+    return table
 
 
 def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -66,7 +66,9 @@ class Measured(Geometry):
     @cached_property
     def _norms(self) -> NDArray[np.float64]:
         if self._mixing is None or self._mixing.is_light:
-            return squared_lengths(self._source, np.zeros(self.n), self._mixing)
+            norms = squared_lengths(self._source, np.zeros(self.n), self._mixing)
+            norms.setflags(write=False)  # it is kept
+            return norms
         return super().squared_norms
 
     @property
@@ -159,7 +161,7 @@ def inner_products(block: Any, centre: Any) -> Any:
         count = len(block) + 1
         table = np.empty((kernels.padded(count), kernels.padded(count)))
         line, step = flat_rows(block)
-        middle = np.ascontiguousarray(centre[0])
+        middle = np.array(centre[0])  # a view of the rows can't be written to: of another type
         kernels.inner_products(line, step, len(block), middle, table)
         lower = np.tril(table[:count, :count])
         return lower + np.tril(lower, -1).T

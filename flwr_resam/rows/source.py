@@ -79,7 +79,10 @@ class Matrix:
             block = xp.stack([matrix[int(i), start:stop] for i in chosen])
         else:
             block = matrix[:, start:stop]
-        return xp.astype(block, self.dtype, copy=False)
+        block = xp.astype(block, self.dtype, copy=False)
+        if is_numpy_array(block):
+            block.flags.writeable = False  # it may be a view of the caller's own rows
+        return block
 
     def blocks(
         self,

@@ -18,6 +18,7 @@ from .jit import compiled
 from .lengths import RUN
 from .measure import Measured
 from .mixing import Mixing, weigh
+from .shaped import shaped
 from .source import Array, Matrix, Row, Rows, WithVector
 
 __all__ = ["Array", "Row", "Updates"]
@@ -78,6 +79,9 @@ class Updates:
         Where a row of the (n', n) float64 ``mixing`` does not sum to one, the rest of its
         weight lies on the origin, so plain scaling is a mixing too.
         """
+        mixing = shaped(
+            "mixing", mixing, (len(mixing), self.n), cure="Give each mixed row n weights"
+        ).astype(np.float64, copy=False)
         mixed = Updates(self._source)
         mixed._mixing = Mixing(mixing) if self._mixing is None else self._mixing.then(
             mixing, ordered=self._source.reproducible
@@ -125,6 +129,9 @@ class Updates:
 
     def combine(self, weights: NDArray[np.float64]) -> Array:
         """Return the vector ``weights @ rows``, shape (d,), in the rows' dtype and library."""
+        weights = shaped(
+            "weights", weights, (self.n,), cure="Give one weight a row"
+        ).astype(np.float64, copy=False)
         mixing = self._mixing
         weights = weights if mixing is None else weigh(weights, mixing.matrix)
         chosen = np.flatnonzero(weights)

@@ -13,6 +13,7 @@ from ..attacks import Attack
 from ..errors import LARGEST, requirement
 from ..parse import parse_attack
 from ..rule import Round
+from ..spelling import name_of
 from ._report import check_all
 
 HONEST = np.random.default_rng(3).normal(1.0, 0.5, (7, 5))
@@ -89,7 +90,7 @@ def check_name(attack: Attack) -> None:
     """Where its name is registered, what is written of it reads back as itself."""
     from ..attacks import ATTACKS
 
-    if ATTACKS.get(attack.name) is type(attack):
+    if ATTACKS.get(name_of(type(attack))) is type(attack):
         found = parse_attack(str(attack))
         assert found == attack, f"{found!r} of {str(attack)!r}"
 
