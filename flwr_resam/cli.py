@@ -164,11 +164,14 @@ def audit(
     except (ValueError, TypeError) as error:
         raise _fail(error) from None
     table = Table("rule", "n", "f", "d", "observed", "proven", "no rule below", title=criterion)
+    observed = f"{found.ratio:.4g}"
     table.add_row(
-        escape(str(parsed)), str(n), str(f), str(d), _number(found.ratio), _number(proven),
-        f"{floor:.4g}",
+        escape(str(parsed)), str(n), str(f), str(d), observed, _number(proven), f"{floor:.4g}"
     )
     Console().print(table)
+    if found.ratio == float("inf"):
+        Console(stderr=True).print("[bold red]Error[/]: of finite rows came a vector that is not.")
+        raise typer.Exit(1)
     if proven is not None and found.ratio > proven * (1.0 + 1e-6) + 1e-9:
         Console(stderr=True).print("[bold red]Error[/]: observed more than is proven.")
         raise typer.Exit(1)

@@ -113,6 +113,7 @@ class Audit:
     ratio : float
         The largest ``||F - mean(x_S)|| / diam(S)`` observed; for kappa the largest
         ``||F - mean(x_S)||^2`` by the mean squared distance of the rows of S from their mean.
+        Infinity where F is not finite.
     rows : (n, d) float64
         The rows that gave it.
     honest : tuple of int
@@ -205,6 +206,8 @@ def check_size(name: str, n: int, d: int) -> None:
 
 def _lambda_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
     """The distance from the mean by the diameter, 0 where the rows agree to rounding."""
+    if not np.isfinite(vector).all():
+        return math.inf
     mean = honest.mean(axis=0)
     off = honest - mean  # small numbers, of which inner products lose no digit of a distance
     gram = off @ off.T
@@ -217,6 +220,8 @@ def _lambda_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> f
 
 def _kappa_ratio(vector: NDArray[np.float64], honest: NDArray[np.float64]) -> float:
     """The squared distance from the mean by the rows' mean one, 0 where they agree to rounding."""
+    if not np.isfinite(vector).all():
+        return math.inf
     mean = honest.mean(axis=0)
     spread = float(((honest - mean) ** 2).sum()) / len(honest)
     if math.sqrt(spread) <= 1e-6 * float(np.abs(honest).max()):

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 from typer.testing import CliRunner
 
-from flwr_resam.aggregators import AGGREGATORS
+from flwr_resam.aggregators import AGGREGATORS, Median
 from flwr_resam.attacks import ATTACKS
 from flwr_resam.cli import app
 from flwr_resam.cost import seconds
@@ -117,6 +117,22 @@ def test_an_audit_shows_observed_proven_and_floor():
         assert dim == 3
         assert 0.9 * bound < observed <= proven == floor == bound
     assert " 1 " in run(*words, "--dim", "1").stdout.split("cwtm")[1].split("│", 4)[3]
+
+
+@pytest.mark.parametrize("claimed", [0.4, None, float("inf")])
+def test_an_audit_of_a_rule_that_loses_its_numbers_fails(claimed, monkeypatch):
+    class Loses(Median):
+        def columns(self, block, f):
+            return block[0] * float("nan")
+
+        def coefficient(self, n, f, d):
+            return claimed
+
+    monkeypatch.setitem(AGGREGATORS._own, "cwmed", Loses)
+    result = run("audit", "cwmed", "--n", "5", "--f", "1", "--trials", "50")
+    assert result.exit_code == 1
+    assert "of finite rows came a vector that is not" in result.stderr
+    assert "│ inf " in result.stdout
 
 
 def test_an_audit_shows_how_far_it_is_to_a_person_alone():

@@ -1,6 +1,8 @@
 """Lambda: the table, the floor, and what a search finds of it."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from flwr_resam.aggregators import AGGREGATORS, MDA, Mean, Median, TrimmedMean
 from flwr_resam.criteria import kappa_from_lambda, lambda_from_kappa
 from flwr_resam.preaggregators import NNM
 from flwr_resam.resilience import audit, largest_f, lower_bound, resilience_coefficient
+from flwr_resam.rule import CoordinateRule
 from tests.rules import make
 
 PUBLISHED = {  # RESAM, Table 1, and Delta = min(sqrt(d), 2 sqrt(n - f))
@@ -203,6 +206,20 @@ def test_each_trial_is_told():
 def test_without_a_guarantee_a_search_finds_none():
     assert audit("mean", 5, 1, 1, trials=800).ratio > 10
     assert audit("mean", 5, 1, 1, trials=800, criterion="kappa").ratio > 100
+
+
+@pytest.mark.parametrize("criterion", ["lambda", "kappa"])
+def test_a_vector_that_is_not_finite_is_as_bad_as_can_be(criterion):
+    @dataclass(frozen=True)
+    class Loses(CoordinateRule):
+        value: float
+        name: ClassVar[str] = "loses"
+
+        def columns(self, block, f):
+            return np.where(block.max(axis=0) > 5.0, self.value, block[0])
+
+    for value in (math.nan, math.inf):
+        assert audit(Loses(value), 5, 1, 2, trials=300, criterion=criterion).ratio == math.inf
 
 
 def test_what_a_search_finds_for_kappa_is_what_the_rule_does():
