@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import requirement
+from ..errors import NOT_FINITE, out_of_range, requirement
+from ..rows.shaped import form, shaped
 from ..rows.threads import in_order, threads_for
 from ..rule import Aggregator, Round
 from ..spelling import Named, name_of
@@ -105,11 +106,23 @@ class Attack(Named, ABC):
         """Rows made in float64, clipped to what the dtype of the honest ones can hold."""
         given = honest if self.columnwise else honest.astype(np.float64)
         with np.errstate(over="ignore"):  # what leaves the range of float64 is clipped, too
-            rows, state = self._step(given, count, state, at)
-        if self.finite and np.issubdtype(honest.dtype, np.floating):
+            made = self._step(given, count, state, at)
+        if not (isinstance(made, tuple) and len(made) == 2):
+            raise requirement(
+                "_step", f"return the rows and the next state in `{self}`", form(made),
+                "Write `return rows, state`", error=TypeError,
+            )
+        shapes = dict.fromkeys([(count, honest.shape[1]), (1, honest.shape[1])])
+        rows = shaped("rows", made[0], *shapes, of=self, cure="Give `count` rows, or one for all")
+        if self.finite:
             limit = np.finfo(honest.dtype).max
             rows = np.clip(rows, -limit, limit)
-        return rows.astype(honest.dtype), state
+            if np.isnan(rows).any() and out_of_range(honest) is None:
+                raise requirement(
+                    "rows", f"be finite in `{self}`", NOT_FINITE,
+                    "Mend it, or write `finite: ClassVar[bool] = False` in its class",
+                )
+        return rows.astype(honest.dtype), made[1]
 
     def against(self, aggregator: Aggregator, f: int) -> Attack:
         """Return the attack on this defender; most attacks don't ask who it is."""

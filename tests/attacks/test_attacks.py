@@ -4,10 +4,11 @@ import itertools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -31,7 +32,7 @@ from flwr_resam.attacks import (
     SignFlip,
     Straggler,
 )
-from flwr_resam.attacks.attack import MemorylessAttack
+from flwr_resam.attacks.attack import Attack, MemorylessAttack
 from flwr_resam.errors import LARGEST
 from flwr_resam.rule import Aggregate, Aggregator, Round
 from flwr_resam.testing import ATTACK_PROPERTIES, PropertyError, check_attack
@@ -102,6 +103,64 @@ class Rounds(MemorylessAttack):
 def test_check_attack_names_what_is_lacking(prop):
     with pytest.raises(PropertyError, match=f"lacks the property `{prop}`: "):
         check_attack(Rounds(prop))
+
+
+@dataclass(frozen=True)
+class Given(MemorylessAttack):
+    given: Any
+    name: ClassVar[str] = "given"
+
+    def rows(self, honest, count, at):
+        return self.given
+
+
+@dataclass(frozen=True)
+class GivenByColumn(Given):
+    columnwise: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Stateless(Attack):
+    name: ClassVar[str] = "stateless"
+
+    def _step(self, honest, count, state, at):
+        return -honest[:1]
+
+
+@pytest.mark.parametrize("kind", [Given, GivenByColumn])
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (np.ones((1, 10)), r"float64 of shape \(1, 10\)"),
+        (np.ones(5), r"float64 of shape \(5,\)"),
+        (np.ones((2, 5)), r"float64 of shape \(2, 5\)"),
+        (np.ones((4, 5)), r"float64 of shape \(4, 5\)"),
+        (np.ones((1, 5)) * 1j, r"complex128 of shape \(1, 5\)"),
+        (-3.0, "float"),
+        (None, "NoneType"),
+    ],
+)
+def test_an_attacks_rows_are_as_many_and_as_wide_as_asked_for(kind, rows, found):
+    expected = r"`rows` must be real numbers of shape \(3, 5\) or \(1, 5\) in (?s:`given.*) Found "
+    with pytest.raises(TypeError, match=expected + found):
+        kind(rows)(HONEST, 3)
+
+
+def test_an_attacks_rows_may_be_lists_or_tensors():
+    for rows in ([[1, 2, 3, 4, 5]], torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]])):
+        np.testing.assert_array_equal(Given(rows)(HONEST, 2), [[1, 2, 3, 4, 5]] * 2)
+
+
+def test_an_attack_gives_no_nan_of_finite_rows_unless_it_says_so():
+    attack = Given(np.full((1, 5), np.nan))
+    with pytest.raises(ValueError, match=r"(?s)`rows` must be finite in `given.* Found a NaN"):
+        attack(HONEST, 2)
+    assert np.isnan(attack(HONEST * np.nan, 2)).all()  # a fault of the honest, which ends no run
+
+
+def test_an_attack_with_memory_gives_its_state_too():
+    with pytest.raises(TypeError, match="`_step` must return the rows and the next state in `st"):
+        Stateless()(HONEST, 2)
 
 
 def test_what_is_lacking_is_a_property_and_what_is_checked_an_attack():
