@@ -168,4 +168,4 @@ MODELS: Objects[Model] = Objects("model", {
     "mnist-mlp": Model(_mnist_mlp, (1, 28, 28)),
     "mnist-cnn": Model(_mnist_cnn, (1, 28, 28)),
     "cifar-cnn": Model(_cifar_cnn, (3, 32, 32)),
-}, group="flwr_resam.models")
+}, group="flwr_resam.models", has=("make", "shape"))

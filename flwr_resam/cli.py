@@ -101,7 +101,7 @@ def rules(
         if choice.order[0] == 3:
             lambda_ = "no f" if choice.most is None else f"f <= {choice.most}"
         table.add_row(
-            escape(name), choice.need, lambda_, _number(choice.kappa), choice.cost,
+            escape(name), escape(choice.need), lambda_, _number(choice.kappa), choice.cost,
             _duration(choice.seconds), style="dim" if choice.order[0] > 1 else None,
         )
     console = Console()
@@ -310,13 +310,21 @@ def _explain() -> None:
 
 
 def _choice(rule: type[Aggregator], n: int, f: int, d: int) -> _Choice:
-    name, found = usage(rule), _COST.search(inspect.getdoc(rule) or "")
+    found = _COST.search(inspect.getdoc(rule) or "")
     cost = " ".join(found[1].split()) if found else "-"
+    name = rule.name
     try:
-        # What a rule can't do without does not bear on its needs and its lambda.
-        example = rule(**dict.fromkeys(required(rule), 1))
-    except (ValueError, TypeError):  # a user's own, of which 1 is no argument
-        return _Choice((1, 0.0, name), name, rule.need, None, None, None, cost, None)
+        name = usage(rule)
+        return _compared(rule, name, cost, n, f, d)
+    except Exception:  # a user's own, of which 1 is no argument, say; the others are compared
+        return _Choice((1, 0.0, name), name, str(rule.need), None, None, None, cost, None)
+
+
+def _compared(
+    rule: type[Aggregator], name: str, cost: str, n: int, f: int, d: int
+) -> _Choice:
+    # What a rule can't do without does not bear on its needs and its lambda.
+    example = rule(**dict.fromkeys(required(rule), 1))
     estimate = _seconds(cost, n, f, d, example)
     slowness = float("inf") if estimate is None else estimate
     most = largest_f(example, n)

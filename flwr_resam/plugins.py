@@ -104,13 +104,13 @@ def _entries(group: str) -> Iterator[tuple[str, object]]:
     for entry in entry_points(group=group):
         try:
             found = entry.load()
-        except Exception as error:  # whatever a stranger's module does
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does
             _warn(group, entry.name, error)
         else:
             yield entry.name, found
 
 
-def _warn(group: str, name: str, error: Exception) -> None:
+def _warn(group: str, name: str, error: BaseException) -> None:
     """Say that an entry point is passed over."""
     warnings.warn(
         f"The entry point `{name}` of the group {group} is passed over: "
@@ -184,11 +184,11 @@ def _guarded(name: str, run: Callable[[], object]) -> None:
             "plugins", "name files that this process finds", f"no file {name}",
             "Put it there on every machine, or install it as a package",
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's last line is no end of the run
         raise _broken(name, error) from error
 
 
-def _broken(name: str, error: Exception) -> Exception:
+def _broken(name: str, error: BaseException) -> Exception:
     return requirement(
         "plugins", "name modules that can be imported",
         f"{type(error).__name__} in `{name}`: {str(error).removesuffix('.')}",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -141,6 +142,7 @@ def test_a_module_of_one_file_is_found_from_any_folder(tmp_path, monkeypatch):
         ("import no_such_module_either", "ModuleNotFoundError in `.*': ?.*|ModuleNotFoundError in"),
         ("1 / 0", r"ZeroDivisionError in `.*broken.py`: division by zero\. Mend that module"),
         ("open('/no/file')", "FileNotFoundError in"),
+        ("raise SystemExit(7)", r"SystemExit in `.*broken.py`: 7\. Mend that module"),
     ],
 )
 def test_a_module_that_fails_is_told_apart_from_one_that_is_not_there(tmp_path, text, message):
@@ -242,6 +244,74 @@ print(json.dumps([early, names, [str(each.message) for each in said]]))
         "from flwr_resam.cli import app; app(['rules', '--n', '9', '--f', '2'])", path=tmp_path
     )
     assert "first" in shown
+
+
+WRONG = '''
+    from dataclasses import dataclass
+    from typing import ClassVar
+    from clients.data.digits import Digits
+    from flwr_resam import CoordinateRule
+
+    @dataclass(frozen=True)
+    class First(CoordinateRule):
+        name: ClassVar[str] = "first"
+        need: ClassVar[str] = "n > 2f [/x]"
+        def columns(self, block, f):
+            return block[0]
+
+    @dataclass(frozen=True)
+    class Worded(First):
+        mode: str
+        name: ClassVar[str] = "worded"
+        def __post_init__(self):
+            self.mode.lower()
+
+    @dataclass(frozen=True)
+    class Unbounded(First):
+        name: ClassVar[str] = "unbounded"
+        def coefficient(self, n, f, d):
+            return 1 / 0
+
+    DIGITS = Digits(model="tiny")
+    def function(): ...
+'''
+
+
+def test_a_package_that_is_wrong_ends_no_command_and_no_run(tmp_path):
+    package(tmp_path, {
+        "flwr_resam.rules": "first = my_package:First\nworded = my_package:Worded\n"
+        "unbounded = my_package:Unbounded\nleaves = leaving:First",
+        "flwr_resam.datasets": "digits = my_package:DIGITS\nclass = my_package:Digits\n"
+        "odd = my_package:function", "flwr_resam.models": "odd = my_package:function",
+    }, WRONG)
+    (tmp_path / "leaving.py").write_text("raise SystemExit(0)")
+    shown = python(
+        "from flwr_resam.cli import app; app(['rules', '--n', '9', '--f', '2'])", path=tmp_path
+    )
+    assert re.search(r"│ first +│ n > 2f \[/x\] +│ - ", shown)
+    assert re.search(r"│ worded\( +│ n > 2f \[/x\] +│ - ", shown)
+    assert re.search(r"│ unbounded +│ n > 2f \[/x\] +│ - ", shown)
+    code = """
+import json, warnings
+from clients import data, models
+from flwr_resam.aggregators import AGGREGATORS
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    names = [*AGGREGATORS, *data.DATASETS, *models.MODELS]
+assert data.DATASETS["digits"].model != "tiny"
+print(json.dumps([names, [str(each.message).split(" is passed over: ") for each in said]]))
+"""
+    names, said = json.loads(python(code, path=tmp_path))
+    assert not {"odd", "class", "leaves"} & set(names)
+    found = dict(said)
+    assert len(said) == len(found) == 5
+    whose = "The entry point `{}` of the group flwr_resam.{}".format
+    assert found[whose("leaves", "rules")] == "SystemExit: 0"
+    assert "TypeError: `odd` must be a model" in found[whose("odd", "models")]
+    assert "no `make`, no `shape`" in found[whose("odd", "models")]
+    assert "TypeError: `odd` must be a data set" in found[whose("odd", "datasets")]
+    assert "Name the object, not its class" in found[whose("class", "datasets")]
+    assert "Found that of a built-in" in found[whose("digits", "datasets")]
 
 
 def npz(path, seed, classes=3, **changes):

@@ -28,7 +28,7 @@ DATASETS: Objects[Source] = Objects("data set", {
     "fashion-mnist": Mnist("fashion-mnist", "FashionMNIST", mean=0.2860, std=0.3530),
     "cifar10": Cifar10(),
     "cifar10-jpeg": Cifar10Jpeg(),
-}, group="flwr_resam.datasets")
+}, group="flwr_resam.datasets", has=("check", "read", "download"))
 
 
 def named(name: str) -> Source:
