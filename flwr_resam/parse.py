@@ -12,7 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass
-from typing import Any, Generic, TypeVar
+from types import UnionType
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from .aggregators import AGGREGATORS, MDA
 from .attacks import ATTACKS, Attack
@@ -27,6 +37,7 @@ _ITEM = re.compile(r"\s*(?P<name>[A-Za-z0-9*_.-]+)\s*(?:\((?P<arguments>[^()]*)\
 _PLAN = re.compile(
     r"\s*(?:(?P<count>\d+)\s+)?(?P<item>[^\s()]+\s*(?:\([^()]*\))?)\s*(?P<when>when\b.*)?", re.S
 )
+_PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None)}
 _PLUS = re.compile(r"\+(?![^()]*\))")  # not the one in epsilon=1e+3
 
 RULES: View[Aggregator | PreAggregator] = View("rule", AGGREGATORS, PREAGGREGATORS)
@@ -196,6 +207,7 @@ def parse_item(text: str, registry: Names[N]) -> N:
 def _build(cls: type[N], text: str) -> N:
     name = cls.name
     known = {field.name: field for field in arguments(cls)}
+    hints = _hints(cls) if text else {}
     given: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -206,31 +218,54 @@ def _build(cls: type[N], text: str) -> N:
             raise ValueError(f"`{name}` has no argument `{key}`. It takes {takes}.")
         if key in given:
             raise ValueError(f"`{name}` is given `{key}` twice.")
-        text_only = _type_of(known[key]) == "str"  # there 1e30 is a word
-        read = value.strip("'\"") if text_only else _value(value)
-        given[key] = _fitting(read, known[key], name)
+        hint = hints.get(key, known[key].type)
+        read = value.strip("'\"") if _is_text(hint) else _value(value)  # there 1e30 is a word
+        given[key] = _fitting(read, known[key], hint, name)
     missing = [key for key in required(cls) if key not in given]
     if missing:
         raise ValueError(f"`{name}` needs `{missing[0]}`: write `{usage(cls)}`.")
     return cls(**given)
 
 
-def _fitting(value: object, field: Field[Any], name: str) -> object:
+def _fitting(value: object, field: Field[Any], hint: Any, name: str) -> object:
     """Return the value, or raise where its type is not one that the argument has."""
-    kinds = {"int": int, "float": int | float, "str": str, "bool": bool, "None": type(None)}
-    wanted = _type_of(field)
-    allowed = wanted.split(" | ")
-    plain = [kinds[kind] for kind in allowed if kind in kinds]
-    fits = any(
-        isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind in plain
-    )
-    if len(plain) < len(allowed) or fits:
+    if _fits(value, hint):
         return value
     example = 1 if default(field) is MISSING else default(field)
+    if get_origin(hint) is Literal and default(field) is MISSING:
+        example = get_args(hint)[0]
     raise requirement(
-        field.name, f"be of type {wanted} in `{name}(...)`", repr(value),
+        field.name, f"be of type {_type_of(field)} in `{name}(...)`", repr(value),
         f"Write `{name}({field.name}={example})`, say",
     )
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of a type that text can give; of another type anything may be."""
+    if isinstance(hint, str):  # which names what only a checker of types knows
+        return any(_fits(value, _PLAIN.get(part, object)) for part in hint.split(" | "))
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return any(type(value) is type(each) and value == each for each in get_args(hint))
+    if hint not in _PLAIN.values():
+        return True
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """The types of a class's annotations; none where one names what is not there at run time."""
+    try:
+        return get_type_hints(cls)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _is_text(hint: Any) -> bool:
+    words = get_args(hint) if get_origin(hint) is Literal else ()
+    return hint in (str, "str") or (bool(words) and all(isinstance(word, str) for word in words))
 
 
 def _type_of(field: Field[Any]) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, Optional, Union
 
 import numpy as np
 import pytest
@@ -254,6 +254,35 @@ def test_arguments_are_read_by_their_types_where_annotations_are_not_postponed()
     assert parse_attack(str(Worded(word="1e30"))) == Worded(word="1e30")
     with pytest.raises(ValueError, match=r"`quantile` needs `q`: write `quantile\(q=\.\.\.\)`"):
         parse_rule("quantile")
+
+
+def test_an_argument_is_one_of_the_words_or_kinds_that_its_type_names():
+    @AGGREGATORS.register
+    @dataclass(frozen=True)
+    class Sided(CoordinateRule):
+        side: Literal["low", "high", "1e3"]
+        keep: Optional[int] = None  # noqa: UP045
+        share: Union[float, None] = None  # noqa: UP007
+        level: Literal[1, 2] = 1
+        more: tuple[int, ...] = ()
+        name: ClassVar[str] = "sided"
+
+        def columns(self, block, f):
+            return block[0]
+
+    assert parse_rule("sided(side=high, keep=3, share=2, level=2)") == Sided("high", 3, 2, 2)
+    assert parse_rule("sided(side=1e3, keep=none)") == Sided("1e3")
+    for text, message in (
+        ("sided(side=mid)", r"`side` must be of type .*Literal\['low', .* Write `sided\(side=low\)`"),
+        ("sided(side=low, keep=2.5)", r"`keep` must be of type .*Found 2\.5"),
+        ("sided(side=low, keep=few)", r"`keep` must be of type .*Found 'few'"),
+        ("sided(side=low, keep=true)", r"`keep` must be of type .*Found True"),
+        ("sided(side=low, share=much)", r"`share` must be of type .*Found 'much'"),
+        ("sided(side=low, level=3)", r"`level` must be of type .*Found 3.* Write `sided\(level=1\)`"),
+        ("sided(side=low, level=true)", r"`level` must be of type .*Found True"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse_rule(text)
 
 
 def test_the_examples_of_the_docs_run():
