@@ -46,7 +46,9 @@ class FlwrCli:
         self, home: Path, port: int, environment: Mapping[str, str], certificate: Path | None
     ) -> None:
         self._home = home
-        self._environment = {**environment, "FLWR_HOME": str(home)}
+        # Colours in what it prints would be read as part of its answers.
+        self._environment = {**environment, "FLWR_HOME": str(home), "NO_COLOR": "1"}
+        self._environment.pop("FORCE_COLOR", None)
         self._url = f"http{'s' if certificate else ''}://127.0.0.1:{port}"
         self._tls = ssl.create_default_context(cafile=certificate) if certificate else None
         trust = f"root-certificates = {json.dumps(str(certificate))}" if certificate else (

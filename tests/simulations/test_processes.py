@@ -8,7 +8,7 @@ import pytest
 
 from simulations.deployment.run import byzantine_nodes
 from simulations.experiment import Experiment
-from simulations.flwr_cli import _cause, _json
+from simulations.flwr_cli import FlwrCli, _cause, _json
 from simulations.processes import ProcessGroup, free_ports
 
 
@@ -52,6 +52,12 @@ def test_the_last_partitions_are_the_byzantine_ones():
 )
 def test_an_answer_is_found_among_other_output(text, found):
     assert _json(text) == found
+
+
+def test_an_answer_is_read_where_all_that_is_printed_is_to_be_coloured(tmp_path):
+    cli = FlwrCli(tmp_path, 1, {**os.environ, "FORCE_COLOR": "1"}, None)
+    answer, said = cli.call(["ls", "no-such-connection"])
+    assert answer.get("success") is False, said
 
 
 def test_the_cause_of_a_failed_run_is_the_exception_that_ended_it():
