@@ -74,6 +74,12 @@ class Rule(Named, ABC):
 
     need: ClassVar[str] = "n > 2f"
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Let no class say the need of another whose `admits` it has replaced."""
+        super().__init_subclass__(**given)
+        if "admits" in vars(cls) and "need" not in vars(cls):
+            cls.need = "its `admits(n, f)`"
+
     def check(self, n: int, f: int) -> None:
         """Raise a ValueError that says what is needed unless the rule admits n and f."""
         f = checked_f(f)

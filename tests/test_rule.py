@@ -122,6 +122,24 @@ def test_a_coordinate_rule_gives_each_column_a_real_number(rows, function):
         Columns(function)(rows, f=1)
 
 
+def test_a_need_is_that_of_the_admits_beside_it():
+    @dataclass(frozen=True)
+    class Many(Median):
+        name: ClassVar[str] = "many"
+
+        def admits(self, n, f):
+            return n >= 4 * f + 3
+
+    @dataclass(frozen=True)
+    class Same(Many):
+        name: ClassVar[str] = "same"
+
+    for rule in (Many(), Same()):
+        with pytest.raises(ValueError, match=rf"`f` must satisfy its `admits\(n, f\)` for `{rule}`"):
+            rule(np.ones((6, 2)), f=1)
+    assert Median().need == "n > 2f"
+
+
 def test_whole_numbers_are_real_numbers():
     votes = Columns(lambda block: (block > 0).sum(axis=0))(ROWS, f=1)
     np.testing.assert_array_equal(votes, (ROWS > 0).sum(axis=0))
