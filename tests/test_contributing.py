@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import subprocess
 import sys
 import textwrap
 from types import ModuleType
@@ -74,6 +75,15 @@ def check_docstrings(module):
 
 def test_every_example_is_tried_here():
     assert len(EXAMPLES) == len(BLOCKS) == 8
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if not (PROJECT / path).exists()])
+def test_a_file_passes_the_check_of_style_as_it_is_typed(path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "--stdin-filename", path, "-"],
+        input=f"# {path}\n{EXAMPLES[path]}", text=True, capture_output=True, check=False, cwd=PROJECT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_rule_agrees_with_its_oracle(module, monkeypatch):
