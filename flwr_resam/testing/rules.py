@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from itertools import combinations
+from typing import Any
 
 import numpy as np
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 
 from ..errors import requirement
 from ..rule import Aggregator, Chain, PreAggregator, Round
+from ..server.encoding import decode, encode
 from ._report import check_all
 from ._rows import SIZES, diameter, draw, faulty_rows
 from .preaggregators import PREAGGREGATOR_PROPERTIES
@@ -64,6 +67,25 @@ def check_torch(rule: Aggregator, n: int, f: int) -> None:
         other = rule.step(rows, f=f, state=mine, at=Round(model=lambda: np.ones(5)))
         state, mine = done.state, other.state
         assert_allclose(done.vector.numpy(), other.vector, rtol=1e-5, atol=1e-6)
+
+
+def check_rounds(rule: Aggregator, n: int, f: int) -> None:
+    """It goes on from a state that was stored, which it leaves as it was, and without one node."""
+    rows, state = draw(n, 5), rule.start()
+    fewer = n - 1 if n > 1 and rule.admits(n - 1, f) else n
+    for number, count in enumerate((n, fewer, n), start=1):
+        before = _stored(deepcopy(state))
+        at = Round(number, nodes=tuple(range(count)), model=lambda: np.ones(5))
+        done = rule.step(rows[:count], f=f, state=state, at=at)
+        assert np.isfinite(done.vector).all(), f"{done.vector} in round {number}"
+        assert_equal(_stored(state), before, f"the state of round {number - 1} is another now")
+        state = decode(*_stored(done.state))
+
+
+def _stored(state: object) -> tuple[Any, dict[str, Any]]:
+    """A state as a checkpoint holds it."""
+    arrays: dict[str, Any] = {}
+    return encode(state, arrays), arrays
 
 
 def check_permutation(rule: Aggregator, n: int, f: int) -> None:
@@ -142,6 +164,7 @@ RULE_PROPERTIES: Mapping[str, Callable[[Aggregator, int, int], None]] = {
     "form": check_form,
     "kinds": check_kinds,
     "torch": check_torch,
+    "rounds": check_rounds,
     "permutation": check_permutation,
     "translation": check_translation,
     "scale": check_scale,
@@ -155,7 +178,8 @@ RULE_PROPERTIES: Mapping[str, Callable[[Aggregator, int, int], None]] = {
 def check_rule(rule: Aggregator | PreAggregator, *, lacks: Collection[str] = ()) -> None:
     """Check that a rule has the properties that this library's own rules have.
 
-    Each is tried on the sizes of `SIZES` that the rule admits.
+    Each is tried on the sizes of `SIZES` that the rule admits; where none has one or two faults,
+    on the least that it admits with so many.
 
     Parameters
     ----------
@@ -188,13 +212,24 @@ def check_rule(rule: Aggregator | PreAggregator, *, lacks: Collection[str] = ())
             "rule", "be an Aggregator, or one PreAggregator", repr(rule),
             "Give one made with its arguments, such as MDA()", error=TypeError,
         )
-    sizes = [(n, f) for n, f in SIZES if rule.admits(n, f)]
-    if not sizes:
+    sizes = _sizes(rule)
+    # Without a fault no rule is unbounded.
+    faults = not isinstance(rule, PreAggregator) and "bounded" not in lacks
+    if not [size for size in sizes if size[1] or not faults]:
         raise requirement(
-            "rule", "admit one of the sizes tried", f"none of {', '.join(map(str, SIZES))}",
-            "Let `admits` take small n",
+            "rule", "admit n <= 8f + 64 rows of which f = 1 or 2 are faulty", "none",
+            "Let `admits` take them" + ", or say that it lacks `bounded`" * faults,
         )
     if isinstance(rule, PreAggregator):
         check_all(rule, PREAGGREGATOR_PROPERTIES, lacks, sizes)
     else:
         check_all(rule, RULE_PROPERTIES, lacks, sizes)
+
+
+def _sizes(rule: Aggregator | PreAggregator) -> list[tuple[int, int]]:
+    """The n and f to try a rule with."""
+    sizes = [size for size in SIZES if rule.admits(*size)]
+    for f in {1, 2} - {faults for _, faults in sizes}:
+        least = next((n for n in range(f + 1, 8 * f + 65) if rule.admits(n, f)), None)
+        sizes += [] if least is None else [(least, f)]
+    return sizes

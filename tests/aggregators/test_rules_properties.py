@@ -1,14 +1,17 @@
 """Every registry entry has every property, but for the exceptions that `EXCEPTIONS` lists."""
 
+import sys
+from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch  # noqa: F401  so that the property of that name is tried
 
-from flwr_resam.aggregators import AGGREGATORS
+from flwr_resam.aggregators import AGGREGATORS, Mean, Median
 from flwr_resam.preaggregators import PREAGGREGATORS
-from flwr_resam.rule import Round
+from flwr_resam.rule import Aggregate, Aggregator, Round
 from flwr_resam.testing import (
     PREAGGREGATOR_PROPERTIES,
     RULE_PROPERTIES,
@@ -185,6 +188,58 @@ def lacking(name):
 @pytest.mark.parametrize("name", [*AGGREGATORS, *PREAGGREGATORS])
 def test_check_rule_passes_the_rules_that_there_are(name):
     check_rule(make(name), lacks=lacking(name))
+
+
+@dataclass(frozen=True)
+class Wrong(Aggregator):
+    """The median of each coordinate, with a fault that rounds or sizes show."""
+
+    fault: str
+    name: ClassVar[str] = "wrong"
+
+    def admits(self, n, f):
+        return n > (12 if self.fault == "many" else 2) * f and not (f and self.fault == "faultless")
+
+    def start(self):
+        return {"nested": ({"sum": np.zeros(5)},), "n": 0}
+
+    def _step(self, updates, f, state, at):
+        if self.fault == "many":
+            return Mean()._step(updates, f, state, at)
+        if self.fault == "missing" and state["n"] not in (0, updates.n):
+            raise IndexError("another n")
+        memory = state["nested"][0]["sum"]
+        if self.fault == "in place":
+            memory += 1.0
+        else:
+            memory = memory + 1.0
+        state = {"nested": ({"sum": memory},), "n": updates.n}
+        state = {**state, "seen": {1, 2}} if self.fault == "set" else state
+        weights = np.ones(3) if self.fault == "weights" else None
+        return Aggregate(Median()(updates, f=f), weights, state)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("set", r"`rounds` with n = 1, f = 0: (?s:.*)Found set"),
+        ("in place", r"`rounds` with n = 1, f = 0: (?s:.*)the state of round 0 is another now"),
+        ("missing", r"`rounds` with n = 7, f = 1: (?s:.*)another n"),
+        ("weights", r"`form` with n = 1, f = 0: (?s:.*)`weights` must be real numbers"),
+        ("many", r"`bounded` with n = 13, f = 1: "),
+    ],
+)
+def test_check_rule_sees_what_rounds_and_large_n_show(fault, message, monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    check_rule(Wrong(""))
+    with pytest.raises(PropertyError, match=f"lacks the property {message}"):
+        check_rule(Wrong(fault))
+
+
+def test_a_rule_that_admits_no_fault_is_not_tried_with_any():
+    with pytest.raises(ValueError, match=r"`rule` must admit n <= 8f \+ 64 .* it lacks `bounded`"):
+        check_rule(Wrong("faultless"))
+    check_rule(Wrong("faultless"), lacks=["bounded", "torch"])
 
 
 @pytest.mark.parametrize(("name", "prop"), EXCEPTIONS)
