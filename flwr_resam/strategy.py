@@ -281,6 +281,7 @@ class Resam(Configured, FedAvg):
             raise quorum_lost(
                 run.skipped, run.rejections, settings,
                 asked=len(run.asked), missing=run.missing, valid=run.valid,
+                no_result=run.no_result,
             )
         return result
 
@@ -365,6 +366,7 @@ class Resam(Configured, FedAvg):
             run.lines = round_lines(server_round, intake, found and found[0])
         if settings.output_dir is not None:
             run.ledger_in(settings.output_dir).add(run.lines)
+        run.no_result = f is not None and found is None
         intake.forget_rows()
         if f is None or found is None:
             return self._resam_skip(metrics)
@@ -441,6 +443,7 @@ class Resam(Configured, FedAvg):
             raise quorum_lost(
                 run.skipped, run.rejections, self.settings,
                 asked=len(run.asked), missing=run.missing, valid=run.valid,
+                no_result=run.no_result,
             )
         return None, metrics
 

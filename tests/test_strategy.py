@@ -20,6 +20,7 @@ from flwr_resam.aggregators import Mean, Median
 from flwr_resam.attacks import ALIE, FOE
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.preaggregators import NNM
+from flwr_resam.rule import WeightRule
 from tests.support import content, record
 
 START = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(2), "n": np.array(3)}
@@ -134,6 +135,19 @@ def test_too_few_valid_replies_skip_rounds_and_then_end_the_run(federation):
         run(strategy, federation(reply, 4), rounds=9)
     assert "4 nodes were asked; 0 gave a row, 4 were rejected (node 2: 0 array records" in str(lost.value)
     assert [each.node for each in lost.value.rejections] == [2, 3, 4, 5]
+
+
+def test_a_rule_that_finds_no_finite_vector_is_what_is_to_be_mended(federation):
+    class Broken(WeightRule):
+        name = "broken"
+
+        def weights(self, geometry, f):
+            return np.full(geometry.n, np.nan)
+
+    strategy = quiet(num_malicious_nodes=0, aggregator=Broken(), min_available_nodes=4, max_skipped_rounds=2)
+    with pytest.raises(QuorumLostError, match=r"4 of 4 nodes gave a row.* mend the rule") as lost:
+        run(strategy, federation(lambda message, i: content(shifted(1.0)), 4), rounds=9)
+    assert "too few" not in str(lost.value)
 
 
 def test_nodes_that_leave_are_said_to_be_gone(federation):

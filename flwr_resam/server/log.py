@@ -209,7 +209,7 @@ def log_metrics(what: str, metrics: object) -> None:
 
 def quorum_lost(
     skipped: int, rejections: list[Rejection], settings: Settings, *,
-    asked: int, missing: int, valid: int,
+    asked: int, missing: int, valid: int, no_result: bool = False,
 ) -> QuorumLostError:
     """The error that ends a run after so many rounds in a row without a quorum.
 
@@ -218,7 +218,17 @@ def quorum_lost(
     asked, missing, valid : int
         Of the last round: the nodes that were asked, how many fewer were connected than have to be
         asked, and the replies that gave a row.
+    no_result : bool
+        Whether these were enough, and the rule found no finite vector.
     """
+    if no_result:
+        return QuorumLostError(
+            f"{skipped} round(s) in a row gave no model, which is that of the last good round. In "
+            f"the last one {valid} of {asked} nodes gave a row, enough for "
+            f"`{settings.aggregator}`, which found no finite vector. See the log above, and mend "
+            "the rule or take another.",
+            rejections,
+        )
     silent = asked - valid - len(rejections)
     came = f"{asked} nodes were asked"
     if missing:

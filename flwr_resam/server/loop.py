@@ -77,6 +77,8 @@ class RunState:
         How many rounds in a row had no quorum.
     valid : int
         How many replies of the last round gave a row.
+    no_result : bool
+        Whether these were enough, and the rule found no finite vector.
     rejections : list of Rejection
         Those of the last round.
     faults : int or None
@@ -118,6 +120,7 @@ class RunState:
     timeout: float = 3600.0
     skipped: int = 0
     valid: int = 0
+    no_result: bool = False
     rejections: list[Rejection] = field(default_factory=list)
     faults: int | None = None
     ours: bool = False
