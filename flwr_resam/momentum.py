@@ -347,10 +347,10 @@ def _warn_of_variances(
     sent: Mapping[str, Array], local: Mapping[str, Array], momentum: Mapping[str, Array]
 ) -> None:
     """Say so where momentum takes an array that looks like a variance below zero."""
-    for name, before in sent.items():
-        if len(before.shape) != 1 or before.shape[0] < 2:
+    for name, after in local.items():
+        if len(after.shape) != 1 or after.shape[0] < 2:
             continue
-        value, trained = unpack(before), unpack(local[name])
+        value, trained = unpack(sent[name]), unpack(after)
         if not (np.issubdtype(value.dtype, np.floating) and (value > 0).all()):
             continue
         if (trained > 0).all() and (value < unpack(momentum[name])).any():

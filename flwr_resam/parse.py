@@ -259,7 +259,7 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
     """The types of a class's annotations; none where one names what is not there at run time."""
     try:
         return get_type_hints(cls)
-    except (NameError, TypeError, AttributeError):
+    except Exception:  # a type may be written as any text
         return {}
 
 

@@ -39,7 +39,7 @@ from .server.log import (
     quorum_lost,
 )
 from .server.loop import EvaluateFn, Plan, RunState, check_unasked, run_rounds
-from .server.metrics import MetricsFn, evaluations, most_asked, reported, robust_metrics
+from .server.metrics import MetricsFn, evaluations, reported, robust_metrics
 from .server.quorum import effective_faults
 from .server.root import Root
 from .server.rounds import OnRound, Rounds, told
@@ -404,24 +404,26 @@ class Resam(Configured, FedAvg):
         Replies are matched to questions as in training. Silent nodes count as `effective_faults`
         counts them; where the rest can't outvote the faults, nothing is reported.
         """
-        run, asked = self._resam_run, len(self._resam_run.questions)
-        # A strategy may ask a node twice, on two sets of examples: f nodes then give 2f answers.
-        twice = most_asked(run.questions)
+        run = self._resam_run
+        asked = len({message.metadata.dst_node_id for message in run.questions})
         if not asked:
             check_unasked(replies, "evaluate")
             return None
-        contents = evaluations(run.questions, replies, lambda valid: run.wait_less(
+        run.answerers, contents = evaluations(run.questions, replies, lambda valid: run.wait_less(
             Median(), self.settings, asked=asked, valid=valid, malformed=0
         ))
-        logger.log(INFO, "aggregate_evaluate: %d of %d nodes answered", len(contents), asked)
+        answered = len(set(run.answerers))
+        logger.log(INFO, "aggregate_evaluate: %d of %d nodes answered", answered, asked)
         if not contents:
             return None
         run.faults = effective_faults(
-            Median(), asked=asked, valid=len(contents), malformed=0,
-            f=self.settings.num_malicious_nodes * twice,
+            Median(), asked=asked, valid=answered, malformed=0,
+            f=self.settings.num_malicious_nodes,
         )
         log_assumed(run.faults, 0, self.settings)
-        return reported(self.evaluate_metrics_aggr_fn, contents, self.weighted_by_key)
+        metrics = reported(self.evaluate_metrics_aggr_fn, contents, self.weighted_by_key)
+        run.answerers = []
+        return metrics
 
     def _resam_messages(
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord,
@@ -448,12 +450,14 @@ class Resam(Configured, FedAvg):
         return None, metrics
 
     def _resam_median(self, contents: list[RecordDict], _weighted_by: str) -> MetricRecord:
-        if self._resam_run.faults is None:
+        run = self._resam_run
+        if run.faults is None:
             logger.log(
                 WARNING, "\t> No metrics of the nodes: more than 2f must report them, and f = %d",
                 self.settings.num_malicious_nodes,
             )
             return MetricRecord()
-        metrics = robust_metrics(contents, self._resam_run.faults)
+        nodes = run.answerers if len(run.answerers) == len(contents) else None
+        metrics = robust_metrics(contents, run.faults, nodes)
         metrics.pop(self.weighted_by_key, None)  # it counts data, and measures nothing
         return metrics

@@ -63,10 +63,9 @@ def _attacked(
     attack: Attack, at: Round, message: Message, context: Context, call_next: ClientAppCallable
 ) -> Message:
     """Send what the attack makes of the row that the honest handler would have sent."""
-    records = list(of_kind(message.content, ArrayRecord).values())
-    sent = ArrayRecord(dict(records[0])) if len(records) == 1 else ArrayRecord()
+    sent = [ArrayRecord(dict(each)) for each in of_kind(message.content, ArrayRecord).values()]
     reply = call_next(message, context)
-    form = Form.of([reply], sent)
+    form = Form.of([reply], *sent)
     row = None if form is None else form.row(reply)
     if form is None or row is None:
         return reply  # an error, or a model that has diverged: there is nothing to make worse

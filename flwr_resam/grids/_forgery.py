@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import out_of_range
 from ..rows.source import Segments
 from ..wire.instruction import said_beta, say_beta
-from ..wire.layout import MOMENTUM_KEY, Entry, Layout
+from ..wire.layout import MOMENTUM_KEY, Entry, Layout, is_kept
 from ..wire.npy import unpack
 from ..wire.records import copied, of_kind
 
@@ -45,8 +45,13 @@ class Form:
     example: RecordDict
 
     @classmethod
-    def of(cls, replies: Sequence[Message], sent: ArrayRecord) -> Form | None:
-        """Find the form of most replies to ``sent``; None where no reply has one."""
+    def of(cls, replies: Sequence[Message], *sent: ArrayRecord) -> Form | None:
+        """Find the form of most replies to one of the records sent; None where none has one."""
+        found = (cls._to(replies, record) for record in sent)
+        return next((form for form in found if form is not None), None)
+
+    @classmethod
+    def _to(cls, replies: Sequence[Message], sent: ArrayRecord) -> Form | None:
         claims = [(_claims(reply, sent), reply) for reply in replies]
         votes = Counter(claim for claim, _ in claims if claim is not None)
         for claim, _ in votes.most_common():
@@ -71,10 +76,12 @@ class Form:
         """Write one reply's row into ``row``; say whether it is in this form and range."""
         try:
             (key, record), = of_kind(reply.content, ArrayRecord).items()
-            if key != self.key or len(record) != len(self.layout.entries):
+            names = {entry.name for entry in self.layout.entries}
+            if key != self.key or not names >= set(record):
                 return False
             for entry in self.layout.entries:
-                entry.locate(record[entry.name].data)
+                if entry.offset is not None or entry.name in record:
+                    entry.locate(record[entry.name].data)
             parts = self.layout.views(record)
         except Exception:
             return False
@@ -111,7 +118,8 @@ class Form:
             limit = np.finfo(vector.dtype).max
             vector = np.where(np.isfinite(row), np.clip(vector, -limit, limit), vector)
         integers = of_kind(self.example, ArrayRecord)[self.key]
-        return self.layout.record(vector, integers=integers)
+        there = tuple(entry for entry in self.layout.entries if entry.name in integers)
+        return Layout(there).record(vector, integers=integers)
 
 
 def _same_bits(row: NDArray[Any], other: NDArray[Any]) -> bool:
@@ -123,10 +131,11 @@ def _claims(reply: Message, sent: ArrayRecord) -> tuple[str, tuple[np.dtype[Any]
     """What a reply says it holds, where that could answer ``sent``; nothing is decoded."""
     try:
         (key, record), = of_kind(reply.content, ArrayRecord).items()
-        same = set(record) == set(sent) and all(
-            tuple(record[name].shape) == tuple(sent[name].shape) for name in sent
+        same = set(record) <= set(sent) and all(
+            tuple(record[name].shape) == tuple(sent[name].shape) if name in record
+            else is_kept(sent[name]) for name in sent
         )
-        dtypes = tuple(np.dtype(record[name].dtype) for name in sent)
+        dtypes = tuple(np.dtype(record.get(name, sent[name]).dtype) for name in sent)
     except Exception:
         return None
     floating = any(dtype.kind == "f" for dtype in dtypes)

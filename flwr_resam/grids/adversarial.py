@@ -137,7 +137,7 @@ class AdversarialGrid(GridWrapper):
         }
         forged = {id(message) for group in groups.values() for message in group}
         honest = [message for message in instructions if id(message) not in forged]
-        sent = {index: _model(group[0]) for index, group in groups.items() if group}
+        sent = {index: _models(group[0]) for index, group in groups.items() if group}
         if not sent:
             yield from super().stream(instructions, deadline)
             return
@@ -190,11 +190,11 @@ class AdversarialGrid(GridWrapper):
         index: int,
         instructions: list[Message],
         replies: list[Message],
-        sent: ArrayRecord | None,
+        sent: list[ArrayRecord],
         asked: tuple[int, ...],
     ) -> list[Message]:
         attack = self._adversaries[index].attack
-        form = Form.of(replies, sent) if sent is not None else None
+        form = Form.of(replies, *sent)
         if form is None:
             logger.log(WARNING, "`%s` has no honest reply that it can read: silent", attack)
             return []
@@ -247,7 +247,8 @@ def _is_training(message: Message) -> bool:
     return message.metadata.message_type.split(".")[0] == MessageType.TRAIN
 
 
-def _model(instruction: Message) -> ArrayRecord | None:
-    """The model that was sent, noted before a node in this process can empty the record."""
-    records = list(of_kind(instruction.content, ArrayRecord).values())
-    return ArrayRecord(dict(records[0])) if len(records) == 1 else None
+def _models(instruction: Message) -> list[ArrayRecord]:
+    """What was sent, noted before a node in this process can empty it; one of it is the model."""
+    return [
+        ArrayRecord(dict(record)) for record in of_kind(instruction.content, ArrayRecord).values()
+    ]

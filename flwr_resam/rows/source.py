@@ -79,10 +79,9 @@ class Matrix:
             block = xp.stack([matrix[int(i), start:stop] for i in chosen])
         else:
             block = matrix[:, start:stop]
-        block = xp.astype(block, self.dtype, copy=False)
-        if is_numpy_array(block):
-            block.flags.writeable = False  # it may be a view of the caller's own rows
-        return block
+            if is_numpy_array(block):
+                block.flags.writeable = False  # a view of the caller's own rows
+        return xp.astype(block, self.dtype, copy=False)
 
     def blocks(
         self,

@@ -229,7 +229,7 @@ class Saver:
     def __init__(self, settings: Settings, layout: Layout, grid: Grid) -> None:
         self._folder, self._every = settings.output_dir, settings.checkpoint_every
         self._depends_on = _what_a_run_depends_on(settings, layout)
-        self._layout, self._grid = layout, grid
+        self._grid = grid
 
     def begin(
         self, resume: bool, arrays: ArrayRecord, run: RunState
@@ -255,7 +255,7 @@ class Saver:
             logger.log(WARNING, "The nodes' momentums are not in the checkpoint: they begin anew")
         run.rule_state, run.skipped = checkpoint.rule_state, checkpoint.skipped
         run.training, run.met = checkpoint.training, True
-        run.layout, run.moments = self._layout, checkpoint.moments
+        run.moments = checkpoint.moments
         return checkpoint.arrays, checkpoint.round
 
     def after_round(self, run: RunState, number: int, arrays: ArrayRecord) -> None:

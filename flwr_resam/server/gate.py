@@ -189,7 +189,7 @@ def _data(record: ArrayRecord, layout: Layout) -> dict[str, bytes]:
     received: dict[str, bytes] = {}
     for entry in layout.entries:
         if entry.name not in arrays:
-            if entry.offset is None:  # a counter, of which the server keeps its own
+            if entry.offset is None:  # the server keeps its own
                 continue
             raise ValueError(f"no array `{printable(entry.name)}`")
         data = arrays[entry.name].__dict__.get("data")

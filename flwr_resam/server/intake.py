@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median_low
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from flwr.app import Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
@@ -46,7 +46,12 @@ class Intake:
     ----------
     asked : tuple of int
         The nodes, in the order in which they were asked.
+    looked_at : int
+        How many messages all of them in this process were given: where none were, no rule was
+        applied.
     """
+
+    looked_at: ClassVar[int] = 0
 
     def __init__(
         self, asked: Iterable[Message], layout: Layout, sent: Sequence[NDArray[Any]],
@@ -70,6 +75,7 @@ class Intake:
         ScratchError
             Where the file can't take its row.
         """
+        Intake.looked_at += 1
         answer = self._matcher.take(reply)
         if answer is None:
             return

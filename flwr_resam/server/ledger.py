@@ -222,7 +222,12 @@ def round_lines(server_round: int, intake: Intake, done: Aggregate | None) -> li
                 if other is not None
             }
         if done.weights is not None:
-            share = dict(zip(rows, np.asarray(done.weights).tolist(), strict=True))
+            weights = np.asarray(done.weights, np.float64)
+            readable = np.abs(weights) <= LARGEST  # of a rule's own making, it may be NaN
+            share = {
+                node: weight
+                for node, weight, good in zip(rows, weights.tolist(), readable, strict=True) if good
+            }
     for node in intake.asked:
         if node in rows:
             line = Line(

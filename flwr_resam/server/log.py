@@ -219,16 +219,8 @@ def quorum_lost(
         Of the last round: the nodes that were asked, how many fewer were connected than have to be
         asked, and the replies that gave a row.
     no_result : bool
-        Whether these were enough, and the rule found no finite vector.
+        Whether these were enough, and the rule raised or found no finite vector.
     """
-    if no_result:
-        return QuorumLostError(
-            f"{skipped} round(s) in a row gave no model, which is that of the last good round. In "
-            f"the last one {valid} of {asked} nodes gave a row, enough for "
-            f"`{settings.aggregator}`, which found no finite vector. See the log above, and mend "
-            "the rule or take another.",
-            rejections,
-        )
     silent = asked - valid - len(rejections)
     came = f"{asked} nodes were asked"
     if missing:
@@ -238,6 +230,13 @@ def quorum_lost(
         f"In the last round {came}; {valid} gave a row, {len(rejections)} were rejected{reason}, "
         f"{silent} were silent. "
     ) if asked + missing else ""  # a resumed run may have no round left
+    if no_result:
+        return QuorumLostError(
+            f"{skipped} round(s) in a row gave no model: it is the one of the last good round. "
+            f"{last}That is enough for `{settings.aggregator}`, which found no result, for the "
+            "reason in the log above; mend the rule or take another.",
+            rejections,
+        )
     cures = []
     if rejections:
         cures.append("mend the ClientApp of the nodes that were rejected")

@@ -16,6 +16,7 @@ from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
@@ -29,6 +30,7 @@ from ..wire.flower import logger
 from ..wire.instruction import holds_momentum, model_of, stamp
 from ..wire.layout import Layout, is_model, same_shapes
 from .gate import Rejection
+from .intake import Intake
 from .ledger import Ledger, Line
 from .log import log_metrics
 from .quorum import effective_faults
@@ -55,12 +57,14 @@ class RunState:
         Names the training, so that workers tell it from another; lasts over a resumption.
     asked, questions : list of Message
         What went out last, for training and for evaluation.
+    answerers : list of int
+        Whose the metrics are that are being aggregated; empty where each is another node's.
     missing : int
         How many fewer nodes were there than have to be asked.
     models_differ : bool
         Whether it was said that nodes got models that no momentum can step from.
     took : bool
-        Whether `Resam.aggregate_train` has been called in this round.
+        Whether the strategy's own `Resam.aggregate_train` has been called in this round.
     came, momentums : int
         How many messages came in this round, and how many of them hold momentum.
     bypassed : bool
@@ -78,7 +82,7 @@ class RunState:
     valid : int
         How many replies of the last round gave a row.
     no_result : bool
-        Whether these were enough, and the rule found no finite vector.
+        Whether these were enough, and the rule found no result.
     rejections : list of Rejection
         Those of the last round.
     faults : int or None
@@ -108,6 +112,7 @@ class RunState:
     moments: dict[str, Any] | None = None
     asked: list[Message] = field(default_factory=list)
     questions: list[Message] = field(default_factory=list)
+    answerers: list[int] = field(default_factory=list)
     missing: int = 0
     models_differ: bool = False
     took: bool = False
@@ -143,8 +148,11 @@ class RunState:
         """Note what went out for training, whoever wrote it."""
         if self.layout is None or not self.layout.is_of(model):
             if self.layout is not None:  # another model than the one that the rule remembers
-                self.rule_state = settings.aggregator.start()
-            self.layout, self.moments = Layout.of(model, settings.buffers), None
+                self.rule_state, self.moments = settings.aggregator.start(), None
+            named = settings.buffers  # of the whole model, of which this may be a part
+            self.layout = Layout.of(
+                model, None if named is None else [name for name in named if name in model]
+            )
         self.model, self.asked = model, list(asked)
 
     def counted(self, replies: Iterable[Message]) -> Iterator[Message]:
@@ -195,9 +203,14 @@ class RunState:
 
     def moments_of(self, optimizer: Optimizer, layout: Layout) -> dict[str, Any]:
         """What the optimizer remembers; it begins anew in place of one that kept less."""
-        if self.moments is None or not self.moments.keys() >= set(optimizer.moments):
+        kept = self.moments is not None and self.moments.keys() >= set(optimizer.moments)
+        if self.moments is None or not kept or self._of_another_size(layout.learnt):
             self.moments = optimizer.start(layout.learnt, layout.dtype)
         return self.moments
+
+    def _of_another_size(self, learnt: int) -> bool:
+        """Whether the moments, of a checkpoint say, are of another part of the model."""
+        return any(np.size(moment) not in (1, learnt) for moment in (self.moments or {}).values())
 
     def ledger_in(self, folder: Path) -> Ledger:
         """The ledger; where another's loop runs the rounds, one that begins now."""
@@ -277,6 +290,7 @@ def run_rounds(
         run.came = run.momentums = 0
         asked = list(strategy.configure_train(number, result.arrays, plan.train_config, grid))
         _note(asked, strategy.arrayrecord_key, result.arrays, run, settings, number)
+        before = Intake.looked_at
         try:
             model, metrics = strategy.aggregate_train(
                 number, replies(asked, "aggregate_train", run.open_scratch(settings))
@@ -284,7 +298,9 @@ def run_rounds(
         finally:
             run.close_scratch()
         if model is not None:
-            _check_rule_applied(run, asked, model, result.arrays)
+            applied = run.took or Intake.looked_at > before  # by this strategy or one within it
+            if asked and not applied:
+                _check_bypass(run, model, result.arrays)
             result.arrays = model
         if metrics is not None:
             log_metrics("Training", metrics)
@@ -331,9 +347,11 @@ def _note(
         sent = model_of(asked, key)
     except LookupError:
         sent = arrays
-    # A part of the model, such as its adapters, is what comes back, and what is aggregated.
-    part = sent is not None and not same_shapes(sent, arrays) and is_model(sent)
-    run.sent(sent if sent is not None and part else arrays, asked, settings)
+    known = run.layout is not None and sent is not None and run.layout.is_of(sent)
+    model = arrays
+    if sent is not None and not same_shapes(sent, arrays) and (known or is_model(sent)):
+        model = sent  # a part of the model, such as its adapters, is what comes back
+    run.sent(model, asked, settings)
     assert run.layout is not None
     if sent is not None and run.layout.is_of(sent):
         run.model = sent
@@ -357,11 +375,9 @@ def _check_asked_once(asked: Iterable[Message]) -> None:
             )
 
 
-def _check_rule_applied(
-    run: RunState, asked: list[Message], model: ArrayRecord, before: ArrayRecord
-) -> None:
-    """Raise or warn where a model was made of replies without the rule."""
-    if run.took or not asked or model is before or run.bypassed:
+def _check_bypass(run: RunState, model: ArrayRecord, before: ArrayRecord) -> None:
+    """Raise or warn where another model was made of replies without a rule."""
+    if run.bypassed or model == before:
         return
     if 2 * run.momentums > run.came:
         raise requirement(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from logging import ERROR, WARNING
 from statistics import median_low
 from typing import Any
@@ -24,7 +24,9 @@ from .gate import RECORDS, kept_metrics, members, printable
 MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
 
 
-def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
+def robust_metrics(
+    contents: Iterable[object], f: int, nodes: Sequence[int] | None = None
+) -> MetricRecord:
     """Return the low median of each metric that more than 2f nodes report in the same form.
 
     Lists go element by element, among those of one length. A bool, a NaN, an infinity or a
@@ -36,6 +38,8 @@ def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
         Replies, of which at most f lie. What is no RecordDict counts as an empty one.
     f : int
         The faults to tolerate.
+    nodes : sequence of int, optional
+        Whose each content is, where a node may have several: f of them then report more often.
 
     Notes
     -----
@@ -50,52 +54,53 @@ def robust_metrics(contents: Iterable[object], f: int) -> MetricRecord:
     {'loss': 0.6}
     """
     reported: dict[tuple[str, int | None], list[Any]] = {}
-    for content in contents:
+    whose: dict[tuple[str, int | None], Counter[int]] = {}
+    for index, content in enumerate(contents):
         for key, value in _metrics(content).items():
-            if type(value) is list:
-                reported.setdefault((key, len(value)), []).append(value)
-            elif (number := _number(value)) is not None:
-                reported.setdefault((key, None), []).append(number)
+            number = None if type(value) is list else _number(value)
+            if type(value) is not list and number is None:
+                continue
+            name = (key, len(value) if type(value) is list else None)
+            reported.setdefault(name, []).append(value if number is None else number)
+            whose.setdefault(name, Counter())[index if nodes is None else nodes[index]] += 1
     result = MetricRecord()
     for (key, length), values in reported.items():
-        if len(values) <= 2 * f:
+        lies = f * max(whose[key, length].values())
+        if len(values) <= 2 * lies:
             continue
         if length is None:
             result[key] = median_low(values)
             continue
         lists = [numbers for numbers in map(_numbers, values) if numbers is not None]
-        if len(lists) > 2 * f:
+        if len(lists) > 2 * lies:
             result[key] = [median_low(column) for column in zip(*lists, strict=True)]
     return result
 
 
 def evaluations(
     asked: Iterable[Message], replies: Iterable[Message], after_each: Callable[[int], None]
-) -> list[RecordDict]:
-    """The metrics of what nodes answered of an evaluation, of each question once.
+) -> tuple[list[int], list[RecordDict]]:
+    """Who answered the questions of an evaluation, a strategy may ask a node several, and what.
 
-    ``after_each`` is called with their number when a reply has come.
+    ``after_each`` is called with the number of nodes when a reply has come.
     """
     asked = list(asked)
-    matcher, found = Matcher(asked), dict[str, RecordDict]()
+    matcher, found, answered = Matcher(asked), dict[str, RecordDict](), set[int]()
     for reply in replies:
         answer = matcher.take(reply)
         if answer is not None and type(answer.content) is RecordDict:
             found[answer.question] = metrics_of(answer.content, answer.node)
+            answered.add(answer.node)
         elif answer is not None and type(answer.content) is Error:
             reason = printable(answer.content.reason)
             logger.log(WARNING, "\t> No evaluation by node %d: %s", answer.node, reason)
-        after_each(len(found))
-    return [
-        found[message.metadata.message_id] for message in asked
-        if message.metadata.message_id in found
-        and message.metadata.dst_node_id not in matcher.repeated
+        after_each(len(answered))
+    good = [
+        (each.metadata.dst_node_id, found[each.metadata.message_id]) for each in asked
+        if each.metadata.message_id in found
+        and each.metadata.dst_node_id not in matcher.repeated
     ]
-
-
-def most_asked(asked: Iterable[Message]) -> int:
-    """How many of the messages the node got that got most."""
-    return max(Counter(message.metadata.dst_node_id for message in asked).values(), default=0)
+    return [node for node, _ in good], [content for _, content in good]
 
 
 def metrics_of(content: object, node: int) -> RecordDict:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 _FORM = re.compile(
-    r"resam-(?P<secret>[0-9a-f]{32})?"
+    r"resam-(?=[0-9a-f]{32}|\.)(?P<secret>[0-9a-f]{32})?"
     r"(?:\.(?P<training>[^.]+)\.(?P<server_round>[1-9][0-9]{0,17}))?(?:-(?P<own>.*))?", re.DOTALL
 )
 

@@ -14,7 +14,7 @@ from .group import Group
 from .layout import MOMENTUM_KEY
 from .records import of_kind
 
-RESERVED = "resam"  # the record of a reply that stands beside the user's
+RESERVED = "resam"  # our record, in a reply and in the question for a partition
 _ROUND, _BETA, _SECRET = "server-round", "beta", "secret"
 _QUESTION, PARTITION = "question", "partition-id"
 

@@ -229,6 +229,11 @@ def same_shapes(one: ArrayRecord, other: ArrayRecord) -> bool:
     return first == second
 
 
+def is_kept(array: Array) -> bool:
+    """Whether the server keeps its own whatever nodes send: a counter, or a mask of infinities."""
+    return _entry("", array, False).offset is None
+
+
 def is_model(record: ArrayRecord) -> bool:
     """Whether it is one that can be aggregated."""
     try:

@@ -10,6 +10,7 @@ from flwr.app import Array
 from numpy.typing import NDArray
 
 from ..errors import requirement
+from .layout import is_kept
 from .npy import unpack
 
 
@@ -26,9 +27,9 @@ def update_of(
     ValueError
         If what came back is not the model that was sent, trained: other names, shapes or dtypes.
     """
-    # Apps leave counters out, such as `num_batches_tracked`; the server keeps its own.
-    missing = {name for name in sent if name not in local and unpack(sent[name]).dtype.kind != "f"}
-    if set(local) | missing != set(sent):
+    # Apps leave counters out, such as `num_batches_tracked`.
+    kept = {name for name in sent if name not in local and is_kept(sent[name])}
+    if set(local) | kept != set(sent):
         raise requirement(
             "reply", "hold the arrays that were sent", _names_apart(set(sent), set(local)),
             "Return the whole state of the model that came in, under the same names",

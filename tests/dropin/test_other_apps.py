@@ -7,8 +7,16 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 
-from flwr_resam import InProcessGrid, Resam, momentum_mod
-from flwr_resam.server.metrics import most_asked
+from flwr_resam import (
+    AdversarialGrid,
+    InProcessGrid,
+    Momentum,
+    Resam,
+    momentum_mod,
+    parse_attack,
+    parse_rule,
+)
+from flwr_resam.aggregators import Mean
 from tests.dropin.test_overridden import NODES, answer, app, both, end, model
 
 MOD = momentum_mod(0.0)
@@ -110,20 +118,47 @@ def test_hooks_that_are_never_called_are_refused_wherever_they_stand(name, bases
         type("Mine", bases, {name: lambda self: None} if len(bases) == 1 else {})
 
 
-def test_a_node_that_is_asked_twice_has_two_answers_of_an_evaluation():
+def evaluated(f, told):
+    """The metrics of an evaluation in which each node is asked twice, once a set of examples."""
+    client = ClientApp()
+
+    @client.train()
+    def train(message, context):
+        return first_record(message, context)
+
+    for action in ("val", "test"):
+        @client.evaluate(action)
+        def evaluate(message, context, action=action):
+            metrics = MetricRecord(told(action, int(context.node_config["partition-id"])))
+            return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
     class Twice(Resam):
         def configure_evaluate(self, server_round, arrays, config, grid):
-            content = RecordDict({"arrays": arrays, "config": config})
-            self._resam_run.questions = [
-                Message(content, node, "evaluate") for node in grid.get_node_ids() for _ in range(2)
-            ]
+            asked = super().configure_evaluate(server_round, arrays, config, grid)
+            again = [Message(m.content, m.metadata.dst_node_id, "evaluate.test") for m in asked]
+            for message in asked:
+                message.metadata.message_type = "evaluate.val"
+            self._resam_run.questions = asked + again
             return self._resam_run.questions
 
-    result = started(Twice(3), app(), rounds=1)
-    assert result.evaluate_metrics_clientapp[1]["accuracy"] == 0.5
-    questions = [Message(RecordDict(), node, "evaluate") for node in (2, 2, 3)]
-    assert most_asked(questions) == 2
-    assert most_asked([]) == 0
+    result = started(Twice(f, min_available_nodes=NODES), client, rounds=1)
+    return result.evaluate_metrics_clientapp[1]
+
+
+@pytest.mark.parametrize("f", [2, 3])
+def test_a_node_may_be_asked_to_evaluate_twice(f):
+    """Each metric has one value a node where they have names of their own, and two where not."""
+    def lie(node):
+        return 1e9 if node < f else 0.5
+
+    assert evaluated(f, lambda action, node: {action: lie(node)}) == {"val": 0.5, "test": 0.5}
+    assert evaluated(f, lambda action, node: {"accuracy": lie(node)}) == {"accuracy": 0.5}
+
+
+def test_where_few_report_twice_all_they_say_may_be_lies():
+    """Four of eight nodes report x, each twice: two liars are half of what is said of it."""
+    said = evaluated(2, lambda action, node: {"y": 1, **({"x": 1} if node < 4 else {})})
+    assert said == {"y": 1}
 
 
 def test_a_node_that_is_asked_to_train_twice_is_refused():
@@ -188,6 +223,60 @@ def test_a_strategy_may_keep_the_whole_model_and_send_a_part():
     assert result.train_metrics_clientapp[4]["n-momentum"] == NODES
 
 
+def test_a_part_has_its_moments_and_its_rules_memory_after_a_resumption(tmp_path):
+    class Part(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            self.frozen = arrays["backbone"]
+            part = ArrayRecord({"w": arrays["w"]})
+            return super().configure_train(server_round, part, config, grid)
+
+        def aggregate_train(self, server_round, replies):
+            part, metrics = super().aggregate_train(server_round, replies)
+            return ArrayRecord({"backbone": self.frozen, "w": part["w"]}), metrics
+
+    def run(folder, rounds, resume=False):
+        strategy = Part(
+            1, parse_rule("cc(radius=0.1)"), optimizer=Momentum(0.9), fraction_evaluate=0.0,
+            output_dir=tmp_path / folder, checkpoint_every=1, buffers=["stat"],
+        )
+        whole = ArrayRecord({
+            "backbone": Array(np.ones(5, np.float32)), "stat": Array(np.ones(2, np.float32)),
+            **model(),
+        })
+        grid = InProcessGrid(app(MOD), NODES)
+        return strategy.start(grid, whole, num_rounds=rounds, resume=resume).arrays["w"].numpy()
+
+    run("parts", 3)
+    np.testing.assert_array_equal(run("parts", 6, resume=True), run("straight", 6))
+
+
+def test_a_strategy_within_another_applies_the_rule(caplog):
+    class Outer(Resam):
+        inner = None
+
+        def configure_train(self, server_round, arrays, config, grid):
+            return self.inner.configure_train(server_round, arrays, config, grid)
+
+        def aggregate_train(self, server_round, replies):
+            return self.inner.aggregate_train(server_round, replies)
+
+    outer = Outer(1, fraction_evaluate=0.0)
+    outer.inner = Resam(1, fraction_evaluate=0.0)
+    result = started(outer, app(MOD), rounds=2)
+    np.testing.assert_allclose(result.arrays["w"].numpy(), 0.75)
+    assert "no rule was applied" not in caplog.text
+
+
+def test_a_round_that_keeps_the_model_may_return_a_copy_of_it():
+    class Keeps(Resam):
+        def aggregate_train(self, server_round, replies):
+            list(replies)
+            return model(), MetricRecord()
+
+    result = started(Keeps(1, fraction_evaluate=0.0), app(MOD), rounds=2)
+    np.testing.assert_array_equal(result.arrays["w"].numpy(), 0)
+
+
 def test_names_that_authors_give_are_theirs():
     class Mine(Resam):
         def __init__(self, *args, **options):
@@ -214,12 +303,47 @@ def test_a_class_attribute_changes_as_little_as_with_fedavg():
     assert started(strategy, app(), rounds=1).train_metrics_clientapp[1]["n-asked"] == NODES
 
 
+KEPT = {
+    "num_batches_tracked": np.array(7), "counts": np.arange(4),
+    "mask": np.array([0, -np.inf], np.float32),
+}
+
+
 @pytest.mark.parametrize("mods", [(), (MOD,)])
-def test_counters_may_be_left_out_of_a_reply_and_stay_the_servers(mods):
-    initial = ArrayRecord({**model(), "num_batches_tracked": Array(np.array(7))})
+def test_counters_and_masks_may_be_left_out_of_a_reply_and_stay_the_servers(mods):
+    initial = ArrayRecord({**model(), **{name: Array(value) for name, value in KEPT.items()}})
     result = started(Resam(1, fraction_evaluate=0.0), app(*mods), initial=initial)
     np.testing.assert_allclose(result.arrays["w"].numpy(), 1 - 0.5**4)
-    assert result.arrays["num_batches_tracked"].numpy() == 7
+    for name, value in KEPT.items():
+        np.testing.assert_array_equal(result.arrays[name].numpy(), value)
+
+
+@pytest.mark.parametrize("mods", [(), (MOD,)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_adversary_attacks_where_replies_hold_less_or_instructions_more(mods, beside):
+    class Controlled(Resam):
+        def configure_train(self, server_round, arrays, config, grid):
+            asked = super().configure_train(server_round, arrays, config, grid)
+            if beside:
+                asked[0].content["control"] = ArrayRecord({"c": Array(np.ones(2, np.float32))})
+            return asked
+
+    def handler(message, context):
+        record = ArrayRecord({"w": Array(message.content["arrays"]["w"].numpy() + np.float32(1))})
+        return Message(RecordDict({"arrays": record}), reply_to=message)
+
+    initial = ArrayRecord({**model(), **{name: Array(value) for name, value in KEPT.items()}})
+    grid = AdversarialGrid(
+        InProcessGrid(app(*mods, handler=handler), NODES), parse_attack("foe(epsilon=9.0)"),
+        partitions=[6, 7],
+    )
+    ends = [
+        Controlled(f, rule, fraction_evaluate=0.0).start(grid, initial, num_rounds=1)
+        for f, rule in ((0, Mean()), (2, parse_rule("cwtm")))
+    ]
+    mean, trimmed = (end.arrays["w"].numpy() for end in ends)
+    np.testing.assert_allclose(mean, (6 - 2 * 9) / 8, rtol=1e-6)
+    np.testing.assert_allclose(trimmed, 1)
 
 
 @pytest.mark.parametrize("mods", [(), (MOD,)])

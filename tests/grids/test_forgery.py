@@ -48,7 +48,7 @@ def test_an_integer_that_became_a_float_has_coordinates():
 @pytest.mark.parametrize(
     "arrays",
     [
-        record(w=np.zeros((1, 2))),
+        record(n=np.array(4)),
         record(w=np.zeros((1, 2)), n=np.array(4), more=np.zeros(1)),
         record(w=np.zeros((2, 1)), n=np.array(4)),
         record(w=np.zeros((1, 2), int), n=np.array(4)),

@@ -16,7 +16,7 @@ from flwr_resam.cli import app
 from flwr_resam.grids._wrapper import GridWrapper
 from flwr_resam.report import PICTURE, conducts, report
 from flwr_resam.rows.source import Segments
-from flwr_resam.rule import Aggregate
+from flwr_resam.rule import Aggregate, Aggregator
 from flwr_resam.server.gate import Rejection
 from flwr_resam.server.ledger import LEDGER, Ledger, Line, read_ledger, round_lines
 from flwr_resam.wire.replies import Stray
@@ -210,6 +210,22 @@ def test_every_line_is_plain_json_even_for_giants(tmp_path, federation):
     for line in (tmp_path / LEDGER).read_text().splitlines():
         json.loads(line, parse_constant=refuse)
     assert all(line.distance >= 0 for line in read_ledger(tmp_path))
+
+
+def test_weights_that_are_no_numbers_are_left_out_and_the_run_can_be_resumed(tmp_path, federation):
+    class Odd(Aggregator):
+        name = "odd"
+
+        def _step(self, updates, f, state, at):
+            weights = np.full(updates.n, 0.25)
+            weights[:3] = np.nan, np.inf, 1e200
+            return Aggregate(updates.combine(np.full(updates.n, 1 / updates.n)), weights)
+
+    run(tmp_path, federation, Odd(), rounds=2)
+    weights = [line.weight for line in read_ledger(tmp_path) if line.status == "valid"]
+    assert weights.count(None) == 2 * 3
+    assert weights.count(0.25) == len(weights) - 6
+    run(tmp_path, federation, Odd(), rounds=3, resume=True)
 
 
 def test_thousands_of_rounds_fit_in_one_picture(tmp_path):

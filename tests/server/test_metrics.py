@@ -109,7 +109,7 @@ def test_evaluations_stand_in_the_order_of_the_questions_and_who_answers_twice_h
     found = evaluations(
         questions, [answers[3], answers[2], answers[1], answers[1], answers[0]], counted.append
     )
-    assert found == [reply(x=2), reply(x=5)]
+    assert found == ([2, 5], [reply(x=2), reply(x=5)])
     assert counted == [1, 1, 2, 2, 3]
     assert "No evaluation by node 4: no data here" in caplog.text
 
@@ -117,7 +117,7 @@ def test_evaluations_stand_in_the_order_of_the_questions_and_who_answers_twice_h
 def test_a_flood_of_metrics_is_an_evaluation_without_any():
     (question,) = asked(2)
     flood = reply(**{str(number): 0 for number in range(1001)})
-    assert evaluations([question], [Message(flood, reply_to=question)], int) == [RecordDict()]
+    assert evaluations([question], [Message(flood, reply_to=question)], int) == ([2], [RecordDict()])
 
 
 def test_a_users_function_gets_the_key_and_what_it_raises_is_one_line(caplog):
