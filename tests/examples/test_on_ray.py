@@ -38,6 +38,9 @@ def test_flwr_run_trains_as_it_does_in_process(name, tmp_path):
             time.sleep(2)
         said = flwr.log(run_id)
     assert status == "finished:completed", said
+    rows = re.findall(r"'n-valid': (\d+).*?'n-momentum': (\d+)", said)
+    assert len(rows) == ROUNDS
+    assert all(valid == momentums != "0" for valid, momentums in rows)
     found = [float(n) for n in re.findall(r"Evaluation at the server: \{'accuracy': ([\d.]+)", said)]
     here = [metrics["accuracy"] for metrics in run(load(name), num_server_rounds=ROUNDS)]
     assert len(found) == ROUNDS + 1  # the first is of the initial model

@@ -2,6 +2,7 @@
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.serde import message_from_proto, message_to_proto
 
 from flwr_resam.wire.flower import become_server, number_message
 from flwr_resam.wire.instruction import (
@@ -10,6 +11,7 @@ from flwr_resam.wire.instruction import (
     server_round_of,
     stamp,
     training_of,
+    unstamped,
 )
 
 
@@ -27,17 +29,23 @@ def test_a_stamp_says_the_training_and_the_round():
         assert (training_of(message), server_round_of(message)) == ("mine", 3)
 
 
+def test_a_stamp_travels_as_flower_sends_messages():
+    sent = instruction()
+    stamp([sent], "mine", 3)
+    got = message_from_proto(message_to_proto(sent))
+    assert (training_of(got), server_round_of(got)) == ("mine", 3)
+    with unstamped(got):
+        assert got.metadata.group_id == ""
+        assert training_of(got) is None
+    assert training_of(got) == "mine"
+
+
 def test_a_message_without_content_is_left_alone():
     asked = instruction()
     number_message(asked)
     failed = Message(Error(1, "no"), reply_to=asked)
     stamp([failed], "mine", 3)
     assert not failed.has_content()
-
-
-@pytest.mark.parametrize("training", [3, 0.5, b"x", True])
-def test_a_training_that_is_no_text_is_none(training):
-    assert training_of(instruction(resam={"training": training})) is None
 
 
 @pytest.mark.parametrize(("number", "taken"), [(1, True), (7, True), (0, False), (-1, False), (1.0, False), ("1", False)])
