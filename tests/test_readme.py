@@ -238,6 +238,22 @@ def test_what_is_said_of_fashion_is_what_its_table_says():
     assert "{} % to {} and {}: a rule takes".format(*small) in page
 
 
+def test_what_is_said_of_cifar_is_what_its_table_says():
+    name = "cifar-cnn-short/cifar10-jpeg-cifar-cnn-f5-table.md"
+    page, columns = " ".join(EVIDENCE_PAGE.split()), attacks_of(name)
+    mda, mean = (
+        [dict(zip(columns, under_attacks(name, rule, beta), strict=True)) for beta in ("0", "0.9")]
+        for rule in ("mda", "mean")
+    )
+    alone, ours = (least_under_attack(name)["mda", beta][0] for beta in ("0", "0.9"))
+    foe, alie = ([end[attack] for end in mda] for attack in ("foe(epsilon=0.1)", "alie(z=1.0)"))
+    assert f"`mda` ends at {alone} % alone and at {ours} % over momentums" in page
+    assert "under `foe(epsilon=0.1)` at {} and {} %.".format(*foe) in page
+    assert "it ends at chance both ways, {} and {} %.".format(*alie) in page
+    assert mean[0]["alie(z=1.0)"] < 11
+    assert f"over momentums the mean keeps {mean[1]['alie(z=1.0)']} %" in page
+
+
 DIFFERENT = "mnist-mlp-heterogeneous/mnist-mlp-f3-partition"
 
 
