@@ -285,8 +285,7 @@ CHAINS = ["nnm | cwtm", "nnm | krum*", "nnm | gm", "nnm | sever", "nnm | nnm | c
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*sorted(AGGREGATORS), "multikrum(m=2)", *CHAINS])
 @pytest.mark.parametrize(
-    ("n", "f", "d"),
-    [(3, 1, 1), (5, 1, 5), (5, 2, 1), (7, 2, 7), (7, 3, 3), (8, 3, 8), (11, 3, 3), (12, 2, 12)],
+    ("n", "f", "d"), [(3, 1, 1), (5, 2, 1), (7, 2, 7), (8, 3, 8), (12, 2, 12)],
 )
 @pytest.mark.parametrize("criterion", ["lambda", "kappa"])
 def test_no_search_exceeds_what_is_proven(name, n, f, d, criterion):
