@@ -32,7 +32,7 @@ from .wire.instruction import (
 )
 from .wire.layout import MOMENTUM_KEY
 from .wire.npy import dtype_name, pack, record_of, unpack
-from .wire.records import of_kind
+from .wire.records import noted_arrays, of_kind
 from .wire.update import update_of
 
 __all__ = [
@@ -236,9 +236,7 @@ def momentum_mod(
             with unstamped(message):
                 return exits_are_errors(message, context, call_next)
         # The handler may empty what it is given, so that all is noted down before.
-        instruction = {
-            key: dict(record) for key, record in of_kind(message.content, ArrayRecord).items()
-        }
+        instruction = noted_arrays(message.content)
         number = server_round_of(message)
         kept = context.state.get(_STEPS_KEY)
         with unstamped(message):
@@ -322,7 +320,7 @@ def _only_record(reply: Message) -> tuple[str, ArrayRecord]:
     return next(iter(records.items()))
 
 
-def _sent_of(instruction: dict[str, dict[str, Array]], key: str) -> dict[str, Array]:
+def _sent_of(instruction: dict[str, ArrayRecord], key: str) -> ArrayRecord:
     """The model of an instruction, which may hold other arrays, such as control variates."""
     if key not in instruction and len(instruction) > 1:
         raise requirement(

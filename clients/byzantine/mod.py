@@ -16,7 +16,7 @@ from flwr_resam.momentum import server_round_of
 from flwr_resam.parse import Plan
 from flwr_resam.rule import Round
 from flwr_resam.spelling import Named
-from flwr_resam.wire.records import of_kind
+from flwr_resam.wire.records import noted_arrays
 
 _MEMORY_KEY = "byzantine-memory"
 
@@ -63,9 +63,9 @@ def _attacked(
     attack: Attack, at: Round, message: Message, context: Context, call_next: ClientAppCallable
 ) -> Message:
     """Send what the attack makes of the row that the honest handler would have sent."""
-    sent = [ArrayRecord(dict(each)) for each in of_kind(message.content, ArrayRecord).values()]
+    sent = noted_arrays(message.content)
     reply = call_next(message, context)
-    form = Form.of([reply], *sent)
+    form = Form.of([reply], *sent.values())
     row = None if form is None else form.row(reply)
     if form is None or row is None:
         return reply  # an error, or a model that has diverged: there is nothing to make worse

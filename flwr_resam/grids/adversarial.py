@@ -20,7 +20,7 @@ from ..rule import Round
 from ..wire.exchange import Deadline
 from ..wire.flower import logger, number_message
 from ..wire.instruction import asks_partition, server_round_of
-from ..wire.records import of_kind
+from ..wire.records import noted_arrays
 from ._forgery import Form
 from ._wrapper import GridWrapper
 from .adversary import Adversary, checked_adversaries
@@ -137,7 +137,8 @@ class AdversarialGrid(GridWrapper):
         }
         forged = {id(message) for group in groups.values() for message in group}
         honest = [message for message in instructions if id(message) not in forged]
-        sent = {index: _models(group[0]) for index, group in groups.items() if group}
+        # One of the records is the model; a node in this process can empty them.
+        sent = {index: noted_arrays(group[0].content) for index, group in groups.items() if group}
         if not sent:
             yield from super().stream(instructions, deadline)
             return
@@ -190,11 +191,11 @@ class AdversarialGrid(GridWrapper):
         index: int,
         instructions: list[Message],
         replies: list[Message],
-        sent: list[ArrayRecord],
+        sent: dict[str, ArrayRecord],
         asked: tuple[int, ...],
     ) -> list[Message]:
         attack = self._adversaries[index].attack
-        form = Form.of(replies, *sent)
+        form = Form.of(replies, *sent.values())
         if form is None:
             logger.log(WARNING, "`%s` has no honest reply that it can read: silent", attack)
             return []
@@ -245,10 +246,3 @@ def _is_training(message: Message) -> bool:
     if message.has_content() and asks_partition(message):
         return False
     return message.metadata.message_type.split(".")[0] == MessageType.TRAIN
-
-
-def _models(instruction: Message) -> list[ArrayRecord]:
-    """What was sent, noted before a node in this process can empty it; one of it is the model."""
-    return [
-        ArrayRecord(dict(record)) for record in of_kind(instruction.content, ArrayRecord).values()
-    ]

@@ -20,6 +20,11 @@ def of_kind(content: RecordDict, kind: type[R]) -> dict[str, R]:
     return {key: record for key, record in content.items() if isinstance(record, kind)}
 
 
+def noted_arrays(content: RecordDict) -> dict[str, ArrayRecord]:
+    """The ArrayRecords by name, as they are now: a handler may empty those that it is given."""
+    return {key: ArrayRecord(dict(each)) for key, each in of_kind(content, ArrayRecord).items()}
+
+
 def copied(content: RecordDict) -> RecordDict:
     """The same records as others that may be changed; arrays are values, and are shared."""
     return RecordDict({key: record.copy() for key, record in content.items()})

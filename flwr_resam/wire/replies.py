@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
     node: int
     content: object
-    question: str = ""
+    question: str
 
 
 class Matcher:

@@ -203,17 +203,20 @@ def test_a_group_id_of_the_apps_own_reaches_the_handler():
     assert result.train_metrics_clientapp[2]["n-momentum"] == NODES
 
 
+class Part:
+    """Keeps the whole model, and trains a part of it."""
+
+    def configure_train(self, server_round, arrays, config, grid):
+        self.frozen = arrays["backbone"]
+        part = ArrayRecord({"w": arrays["w"]})
+        return super().configure_train(server_round, part, config, grid)
+
+    def aggregate_train(self, server_round, replies):
+        part, metrics = super().aggregate_train(server_round, replies)
+        return ArrayRecord({"backbone": self.frozen, "w": part["w"]}), metrics
+
+
 def test_a_strategy_may_keep_the_whole_model_and_send_a_part():
-    class Part:
-        def configure_train(self, server_round, arrays, config, grid):
-            self.frozen = arrays["backbone"]
-            part = ArrayRecord({"w": arrays["w"]})
-            return super().configure_train(server_round, part, config, grid)
-
-        def aggregate_train(self, server_round, replies):
-            part, metrics = super().aggregate_train(server_round, replies)
-            return ArrayRecord({"backbone": self.frozen, "w": part["w"]}), metrics
-
     whole = ArrayRecord({"backbone": Array(np.ones(5, np.float32)), **model()})
     fedavg, resam = both(Part)
     expected = started(fedavg, app(), initial=whole).arrays
@@ -224,18 +227,8 @@ def test_a_strategy_may_keep_the_whole_model_and_send_a_part():
 
 
 def test_a_part_has_its_moments_and_its_rules_memory_after_a_resumption(tmp_path):
-    class Part(Resam):
-        def configure_train(self, server_round, arrays, config, grid):
-            self.frozen = arrays["backbone"]
-            part = ArrayRecord({"w": arrays["w"]})
-            return super().configure_train(server_round, part, config, grid)
-
-        def aggregate_train(self, server_round, replies):
-            part, metrics = super().aggregate_train(server_round, replies)
-            return ArrayRecord({"backbone": self.frozen, "w": part["w"]}), metrics
-
     def run(folder, rounds, resume=False):
-        strategy = Part(
+        strategy = type("OfResam", (Part, Resam), {})(
             1, parse_rule("cc(radius=0.1)"), optimizer=Momentum(0.9), fraction_evaluate=0.0,
             output_dir=tmp_path / folder, checkpoint_every=1, buffers=["stat"],
         )
