@@ -18,8 +18,10 @@ from ..scratch import Scratch
 from ..wire.instruction import said_beta
 from ..wire.layout import Layout
 from ..wire.replies import Matcher, Stray
-from .gate import Rejection, read_reply
+from .gate import Rejection, printable, read_reply
 from .metrics import metrics_of
+
+__all__ = ["Intake", "Rejection", "printable", "read_reply"]  # the gate's, by the name they had
 
 T = TypeVar("T")
 

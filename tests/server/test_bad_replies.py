@@ -7,6 +7,7 @@ from flwr.app import Message, RecordDict
 from clients.bad_replies import BAD_REPLIES, Level, Verdict
 from clients.bad_replies.objects import HostileText
 from flwr_resam.rows.source import Segments
+from flwr_resam.server import gate, intake
 from flwr_resam.server.gate import Rejection, read_reply
 from flwr_resam.server.intake import Intake
 from flwr_resam.wire.flower import become_server, number_message
@@ -145,3 +146,9 @@ def test_metrics_that_are_a_flood_cost_no_row(caplog):
     assert list(found.rows) == [7]
     assert found.metrics == [RecordDict()]
     assert "Node 7 sent too many metrics: dropped" in caplog.text
+
+
+def test_the_gates_names_are_found_where_others_import_them_from():
+    for name in ("Rejection", "printable", "read_reply"):
+        assert getattr(intake, name) is getattr(gate, name)
+        assert name in intake.__all__
